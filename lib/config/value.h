@@ -1,0 +1,63 @@
+// The kinds of value that a setting can have, and how their text is read. One grammar for roost.conf, the command line
+// and the user database.
+#pragma once
+
+#include "base/result.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace roost {
+
+enum class Kind {
+    text,      // any text without control characters; may be empty
+    boolean,   // yes or no
+    choice,    // one of the words that the setting lists
+    size,      // bytes: 512K 10M 1G 2T (powers of 1024), or unlimited
+    count,     // a whole number, or unlimited
+    duration,  // 500ms 30s 5m 36h 7d
+    mode,      // permission bits in octal: 0700
+    words,     // words separated by blanks
+    allowance, // a share of the limit (10%) or a size (10M); 0 for none
+    id_range,  // FROM-TO, two numbers of user or group ids; empty for none
+};
+
+// Each reader takes the whole text; the Error's `why` says what was wrong and its `hint` what would be right.
+Result<bool> parse_boolean(std::string_view text);
+Result<std::optional<std::uint64_t>> parse_size(std::string_view text);   // nullopt: unlimited
+Result<std::optional<std::uint64_t>> parse_count(std::string_view text);  // nullopt: unlimited
+Result<std::chrono::milliseconds> parse_duration(std::string_view text);
+Result<mode_t> parse_mode(std::string_view text);
+std::vector<std::string> parse_words(std::string_view text);
+
+struct Allowance {
+    bool is_share = false;
+    std::uint64_t amount = 0;  // per cent if is_share, else bytes
+
+    // What it comes to for a limit of `limit` bytes.
+    std::uint64_t of(std::uint64_t limit) const;
+};
+Result<Allowance> parse_allowance(std::string_view text);
+
+struct IdRange {
+    std::uint32_t from = 0;
+    std::uint32_t to = 0;  // inclusive
+};
+Result<std::optional<IdRange>> parse_id_range(std::string_view text);  // nullopt: none given
+
+// Checks `text` against a kind; `choices` (separated by blanks) matters for Kind::choice alone.
+Result<void> check_value(Kind kind, std::string_view choices, std::string_view text);
+
+// The name of a kind, for manuals: "size", "yes|no", the choices joined by "|".
+std::string kind_name(Kind kind, std::string_view choices);
+
+// Bytes for people: "1.0G", "512K", "17B".
+std::string format_size(std::uint64_t bytes);
+
+}  // namespace roost

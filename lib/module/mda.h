@@ -1,0 +1,94 @@
+// The interface of an MDA module: one way to store mail.
+#pragma once
+
+#include "base/result.h"
+#include "mail/folder.h"
+#include "mail/message.h"
+#include "quota/limits.h"
+#include "user/user.h"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace roost {
+
+// Whether a user record has all that the module needs to deliver.
+struct Readiness {
+    std::vector<std::string> missing;  // keys that the allocation lacks; empty: complete
+    bool complete() const { return missing.empty(); }
+};
+
+// A file or directory that a Durability settles. The descriptor belongs to the Pending.
+struct SyncTarget {
+    int fd;
+    std::string path;  // for messages
+};
+
+// What must reach the disk, and when. Empty: the module commits in its own way, inside publish().
+struct SyncPlan {
+    std::vector<SyncTarget> before;  // file contents that must be safe before readers see them: fdatasync
+    std::vector<SyncTarget> after;   // directories that must be safe before the verdict: fsync
+};
+
+// What became of a delivery.
+struct Receipt {
+    Folder folder;              // where it went
+    std::string path;           // the file, for logs
+    std::uint64_t stored = 0;   // bytes it takes in the store
+};
+
+// One prepared delivery. Dropped unpublished, it leaves nothing behind. One thread at a time.
+class Pending {
+public:
+    virtual ~Pending() = default;
+    virtual const SyncPlan& plan() const = 0;
+    // Makes the message visible to readers and counts it. Does no sync of its own unless the plan is empty.
+    virtual Result<Receipt> publish() = 0;
+    // The directory and name of a staged file that holds exactly the bytes to be stored, for a twin to link to;
+    // nothing if the module has none.
+    struct Staged {
+        int dir_fd = -1;
+        std::string name;
+        int file_fd = -1;
+    };
+    virtual Staged staged() const { return {}; }
+};
+
+// What is to be delivered to one user.
+struct Delivery {
+    Folder folder;              // empty: INBOX
+    bool create_folder = true;  // else a missing folder means INBOX
+    std::string header;         // trace fields to put before the message's bytes
+    // A delivery of the same message under preparation in the same module whose header is equal to this one's, or
+    // null. It outlives this call, not the Pending that this call returns.
+    const Pending* twin = nullptr;
+};
+
+// One way to store mail. Called by many threads at once. The User passed in is of the same Config that the module was
+// made with. Exceptions are caught at the module boundary and become Errors.
+class Mda {
+public:
+    virtual ~Mda() = default;
+    // Looks at the record alone; no side effect, no I/O.
+    virtual Result<Readiness> check(const User& user) = 0;
+    // Makes the mailbox and returns what to remember of it. Safe to repeat after a crash at any point: a second call
+    // finds and takes what the first one made. Durable when it returns.
+    virtual Result<Settings> allocate(const User& user) = 0;
+    // Undoes an allocation that lost the race against another one. Never removes mail: what is not empty stays.
+    virtual Result<void> release(const User& user, const Settings& allocation) = 0;
+    // Writes the message where no reader sees it. The user is complete. A missing folder is made or replaced by INBOX
+    // as `delivery` says; so is one that cannot be made.
+    virtual Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
+                                                     const Message& message) = 0;
+    // What the books say, never a walk in the common case. Where they say that `coming` on top would exceed the
+    // user's limits and may be out of date, the module looks at the store before it answers.
+    virtual Result<Usage> usage(const User& user, const Usage& coming) = 0;
+    // The truth, by looking at the store; puts the books right.
+    virtual Result<Usage> recount(const User& user) = 0;
+    // Removes the user's mailbox with all mail in it, for `roost user remove --purge`.
+    virtual Result<void> purge(const User& user) = 0;
+};
+
+}  // namespace roost

@@ -1,0 +1,48 @@
+// Everything that one roost.conf sets up, in the order in which it must be set up.
+#pragma once
+
+#include "base/files.h"
+#include "config/config.h"
+#include "module/loader.h"
+#include "store/durability.h"
+#include "store/mail_store.h"
+#include "user/sql_user_db.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace roost {
+
+// Where programs look for their configuration when no -c is given.
+inline constexpr const char* kDefaultConfigPath = "/etc/roost/roost.conf";
+
+// Reads and checks roost.conf with the tables of the modules it selects (and, where the file or a record mentions
+// settings of other installed modules, with theirs). Opens nothing else.
+Result<Config> load_config(const std::string& path, const std::vector<std::string>& overrides);
+
+// A configuration with its database, modules and mail store. Not movable: the parts refer to each other.
+class Instance {
+public:
+    // `config` from load_config. Opens the database and makes the modules; the database must exist.
+    static Result<std::unique_ptr<Instance>> open(Config config);
+
+    const Config& config() const { return config_; }
+    Files& files() { return files_; }
+    SqlUserDb& db() { return *db_; }
+    Mda& mda() { return *mda_; }
+    Creator& creator() { return *creator_; }
+    MailStore& store() { return *store_; }
+
+private:
+    explicit Instance(Config config) : config_(std::move(config)) {}
+    Config config_;
+    Files files_;
+    std::unique_ptr<SqlUserDb> db_;
+    std::unique_ptr<Mda> mda_;
+    std::unique_ptr<Creator> creator_;
+    std::unique_ptr<Durability> durability_;
+    std::unique_ptr<MailStore> store_;
+};
+
+}  // namespace roost

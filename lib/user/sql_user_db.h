@@ -1,0 +1,78 @@
+// The user database in SQL, and its administration.
+#pragma once
+
+#include "user/user_db.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace roost {
+
+// One change to a level's settings: a value, or nothing to remove the key.
+struct SettingChange {
+    std::string key;
+    std::optional<std::string> value;
+};
+
+struct DomainRecord {
+    std::string name;
+    std::string plan;  // may be empty
+    Settings settings;
+};
+
+struct PlanRecord {
+    std::string name;
+    Settings settings;
+};
+
+// A UserDb over SOCI. Any thread: calls are serialised. Writers of other programs are waited for up to the busy time,
+// then an Error says so. Keys and values are not checked here: see Schema::check and Cascade::make.
+class SqlUserDb : public UserDb {
+public:
+    enum class Missing { fail, create };  // what to do about a database, or its tables, that are not there
+
+    // `url`: "sqlite:PATH". With Missing::fail a file that is not there or has no Roost tables is an Error that says
+    // how to make it: an administrator's slip must not turn into "no such user". An older schema is upgraded, in one
+    // transaction; a newer one is refused.
+    static Result<std::unique_ptr<SqlUserDb>> open(const std::string& url, Missing missing,
+                                                   std::chrono::milliseconds busy_time);
+    ~SqlUserDb() override;
+
+    Result<std::optional<UserRecord>> find(std::string_view name) override;
+    Result<bool> add_allocation(const UserRecord& seen, const Settings& allocation) override;
+    Result<void> overwrite_allocation(std::string_view name, const Settings& allocation) override;
+    Result<std::unique_ptr<Lock>> lock(std::string_view name, Deadline deadline) override;
+    Result<std::uint32_t> own_number(std::string_view pool, std::string_view name, IdRange range) override;
+
+    // Administration. False: there is no such thing (or, for add_user, there is already).
+    Result<bool> add_user(std::string_view name, const Settings& settings, bool enabled);
+    Result<bool> change_user(std::string_view name, const std::vector<SettingChange>& changes,
+                             std::optional<bool> enabled);
+    // Removes the record; with `forget_numbers` also what own_number gave the user.
+    Result<bool> remove_user(std::string_view name, bool forget_numbers);
+    // In the order of names, `domain` empty: all. Memory stays constant. A record whose JSON is malformed comes as an
+    // Error with its name, and the listing goes on. The callback returns false to stop.
+    Result<void> each_user(std::string_view domain,
+                           const std::function<bool(std::string_view name, Result<UserRecord>)>& visit);
+
+    // Domains and plans are made when something is first set on them. `plan`: empty removes it, nullopt leaves it.
+    Result<void> change_domain(std::string_view name, const std::vector<SettingChange>& changes,
+                               std::optional<std::string> plan);
+    Result<bool> remove_domain(std::string_view name);
+    Result<std::optional<DomainRecord>> find_domain(std::string_view name);
+    Result<std::vector<DomainRecord>> domains();
+    Result<void> change_plan(std::string_view name, const std::vector<SettingChange>& changes);
+    Result<bool> remove_plan(std::string_view name);
+    Result<std::optional<PlanRecord>> find_plan(std::string_view name);
+    Result<std::vector<PlanRecord>> plans();
+
+private:
+    class Impl;
+    explicit SqlUserDb(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace roost

@@ -1,0 +1,56 @@
+// The user record, and the user that the cascade makes of it.
+#pragma once
+
+#include "base/result.h"
+#include "config/config.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace roost {
+
+// What the user database holds of one user, with the domain's and the plan's settings beside it.
+struct UserRecord {
+    std::string name;  // lower case
+    bool enabled = true;
+    Settings settings;
+    std::optional<Settings> allocation;  // what a module added when it made the mailbox; nullopt: no mailbox yet
+    std::int64_t version = 0;            // grows with every change that Roost makes
+    std::string allocation_text;         // the allocation column as read, to notice changes by others
+
+    std::string domain;  // the part behind the last "@"; may be empty
+    Settings domain_settings;
+    std::string plan;  // the domain's plan; may be empty
+    Settings plan_settings;
+};
+
+// A user as modules see one: effective settings and allocation. Holds a pointer to the Config behind `settings`.
+class User {
+public:
+    // Runs the cascade. Errors (misconfigured) name the level and the key that is wrong.
+    static Result<User> make(const Config& config, UserRecord record);
+
+    const std::string& name() const { return record_.name; }
+    std::string_view local() const;
+    std::string_view domain() const { return record_.domain; }
+    const Cascade& settings() const { return settings_; }
+    const UserRecord& record() const { return record_; }
+
+    // The allocated value of a key, or null.
+    const std::string* allocated(std::string_view key) const;
+
+private:
+    User(UserRecord record, Cascade settings) : record_(std::move(record)), settings_(std::move(settings)) {}
+    UserRecord record_;
+    Cascade settings_;
+};
+
+// Expands %{user} %{local} %{domain} %{hash} %% in a path template for `user`. Each value becomes one path component
+// (%{hash}: two, of two hex digits each, from the 64-bit FNV-1a hash of the name): "/", "%", control characters and a
+// leading "." become %HH, and an empty value, as the domain of a name without one, becomes "@", so that no two names
+// share a path and no name leaves the template's directory. An unknown variable, a relative path or a ".." component
+// in the template is an Error (misconfigured). `key` names the setting in messages.
+Result<std::string> expand_path(std::string_view key, std::string_view pattern, const User& user);
+
+}  // namespace roost
