@@ -33,7 +33,8 @@ public:
     virtual ~Files() = default;
 
     // openat(2) with O_CLOEXEC; `flags` as there.
-    virtual Result<Fd> open(DirRef dir, const std::string& name, int flags, mode_t mode = 0, Follow follow = Follow::no);
+    virtual Result<Fd> open(DirRef dir, const std::string& name, int flags, mode_t mode = 0,
+                            Follow follow = Follow::no);
     // Opens a directory for use as a DirRef.
     virtual Result<Fd> open_dir(DirRef dir, const std::string& name, Follow follow = Follow::no);
     // mkdirat(2) and, whatever the umask, exactly `mode`. False: something of that name was there already.

@@ -12,10 +12,10 @@ enum class Outcome {
     over_quota,           // the administrator wants a full mailbox to bounce
     over_quota_deferred,  // the administrator wants a full mailbox to be tried again
     message_too_large,
-    malformed,    // the request itself is wrong: flags, addresses, protocol
+    malformed,      // the request itself is wrong: flags, addresses, protocol
     misconfigured,  // our configuration or a record is wrong; never the sender's fault
-    store_full,   // the disk or its file system quota is full; not the user's mail quota
-    trouble,      // anything else of ours
+    store_full,     // the disk or its file system quota is full; not the user's mail quota
+    trouble,        // anything else of ours
 };
 
 // One row of the table. The texts live as long as the program.

@@ -1,0 +1,184 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <vector>
+
+namespace roost {
+namespace {
+
+std::string in(DirRef dir, std::string_view name) {
+    if (name.starts_with('/') || dir.path.empty()) return std::string(name);
+    return std::string(dir.path) + "/" + std::string(name);
+}
+
+// Calls until it is not interrupted by a signal.
+template <class Call>
+auto retry(Call call) {
+    decltype(call()) result;
+    do {
+        result = call();
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
+}  // namespace
+
+Result<Fd> Files::open(DirRef dir, const std::string& name, int flags, mode_t mode, Follow follow) {
+    const int all = flags | O_CLOEXEC | (follow == Follow::no ? O_NOFOLLOW : 0);
+    Fd fd(retry([&] { return ::openat(dir.fd, name.c_str(), all, mode); }));
+    if (fd) return fd;
+    const int sys = errno;
+    if (sys == ELOOP && follow == Follow::no)
+        return Error{Outcome::trouble, "cannot open " + in(dir, name), "it is a symbolic link",
+                     "remove the link: Roost follows none below a mailbox", sys};
+    return system_error(sys, "cannot open " + in(dir, name));
+}
+
+Result<Fd> Files::open_dir(DirRef dir, const std::string& name, Follow follow) {
+    auto fd = open(dir, name, O_RDONLY | O_DIRECTORY, 0, follow);
+    if (fd || fd.error().sys != ENOTDIR || follow == Follow::yes) return fd;
+    // With O_DIRECTORY the kernel reports a link as ENOTDIR: say what it is.
+    struct stat st {};
+    if (::fstatat(dir.fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+        return Error{Outcome::trouble, "cannot open " + in(dir, name), "it is a symbolic link",
+                     "remove the link: Roost follows none below a mailbox", ELOOP};
+    return fd;
+}
+
+Result<bool> Files::make_dir(DirRef dir, const std::string& name, mode_t mode) {
+    if (::mkdirat(dir.fd, name.c_str(), mode) < 0) {
+        if (errno == EEXIST) return false;
+        return system_error(errno, "cannot make the directory " + in(dir, name));
+    }
+    // mkdir(2) takes the umask off.
+    if (::fchmodat(dir.fd, name.c_str(), mode, 0) < 0)
+        return system_error(errno, "cannot set the mode of " + in(dir, name));
+    return true;
+}
+
+Result<void> Files::rename_new(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) {
+    if (::syscall(SYS_renameat2, from.fd, old_name.c_str(), to.fd, new_name.c_str(), RENAME_NOREPLACE) == 0) return {};
+    if (errno == EINVAL || errno == ENOSYS) {  // not on this file system
+        auto linked = link(from, old_name, to, new_name);
+        if (!linked) return linked;
+        return unlink(from, old_name);
+    }
+    return system_error(errno, "cannot move " + in(from, old_name) + " to " + in(to, new_name));
+}
+
+Result<void> Files::rename(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) {
+    if (::renameat(from.fd, old_name.c_str(), to.fd, new_name.c_str()) == 0) return {};
+    return system_error(errno, "cannot move " + in(from, old_name) + " to " + in(to, new_name));
+}
+
+Result<void> Files::link(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) {
+    if (::linkat(from.fd, old_name.c_str(), to.fd, new_name.c_str(), 0) == 0) return {};
+    return system_error(errno, "cannot link " + in(from, old_name) + " to " + in(to, new_name));
+}
+
+Result<void> Files::unlink(DirRef dir, const std::string& name) {
+    if (::unlinkat(dir.fd, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+    return system_error(errno, "cannot remove " + in(dir, name));
+}
+
+Result<void> Files::remove_dir(DirRef dir, const std::string& name) {
+    if (::unlinkat(dir.fd, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
+    return system_error(errno, "cannot remove the directory " + in(dir, name));
+}
+
+Result<void> Files::write(int fd, std::string_view data, std::string_view path) {
+    while (!data.empty()) {
+        const ssize_t done = retry([&] { return ::write(fd, data.data(), data.size()); });
+        if (done < 0) return system_error(errno, "cannot write " + std::string(path));
+        data.remove_prefix(static_cast<std::size_t>(done));
+    }
+    return {};
+}
+
+Result<void> Files::copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) {
+    constexpr std::size_t kBuffer = 256 * 1024;
+    std::vector<char> buffer(std::min<std::uint64_t>(size, kBuffer));
+    while (size > 0) {
+        const std::size_t want = std::min<std::uint64_t>(size, buffer.size());
+        const ssize_t got = retry([&] { return ::pread(from, buffer.data(), want, static_cast<off_t>(offset)); });
+        if (got < 0) return system_error(errno, "cannot read the message for " + std::string(path));
+        if (got == 0)
+            return Error{Outcome::trouble,
+                         "cannot read the message for " + std::string(path),
+                         "it became shorter while it was read",
+                         {},
+                         0};
+        auto written = write(to, {buffer.data(), static_cast<std::size_t>(got)}, path);
+        if (!written) return written;
+        offset += static_cast<std::uint64_t>(got);
+        size -= static_cast<std::uint64_t>(got);
+    }
+    return {};
+}
+
+Result<void> Files::sync_data(int fd, std::string_view path) {
+    if (retry([&] { return ::fdatasync(fd); }) == 0) return {};
+    return system_error(errno, "cannot sync " + std::string(path),
+                        "the storage reports an error; look at the kernel's log");
+}
+
+Result<void> Files::sync(int fd, std::string_view path) {
+    if (retry([&] { return ::fsync(fd); }) == 0) return {};
+    return system_error(errno, "cannot sync " + std::string(path),
+                        "the storage reports an error; look at the kernel's log");
+}
+
+Result<struct stat> Files::stat(DirRef dir, const std::string& name) {
+    struct stat st {};
+    if (::fstatat(dir.fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return st;
+    return system_error(errno, "cannot look at " + in(dir, name));
+}
+
+Result<Fd> Files::make_path(const std::string& path, mode_t mode) {
+    auto here = open_dir({AT_FDCWD, {}}, "/", Follow::yes);
+    std::size_t begin = 0;
+    while (here && begin < path.size()) {
+        const std::size_t end = std::min(path.find('/', begin), path.size());
+        const std::string name = path.substr(begin, end - begin);
+        const std::string parent = path.substr(0, begin);
+        begin = end + 1;
+        if (name.empty()) continue;
+        const DirRef dir{here->get(), parent};
+        auto next = open_dir(dir, name, Follow::yes);
+        if (!next && next.error().sys == ENOENT) {
+            auto made = make_dir(dir, name, mode);
+            if (!made) return std::move(made).error();
+            // Also when another process made it a moment ago: it may not have synced it yet.
+            auto synced = sync(here->get(), parent);
+            if (!synced) return std::move(synced).error();
+            next = open_dir(dir, name, Follow::yes);
+        }
+        here = std::move(next);
+    }
+    return here;
+}
+
+Result<std::string> Files::read_small(DirRef dir, const std::string& name, std::size_t limit) {
+    auto fd = open(dir, name, O_RDONLY | O_NONBLOCK);
+    if (!fd) return std::move(fd).error();
+    std::string text;
+    std::array<char, 8192> buffer;
+    while (true) {
+        const ssize_t got = retry([&] { return ::read(fd->get(), buffer.data(), buffer.size()); });
+        if (got < 0) return system_error(errno, "cannot read " + in(dir, name));
+        if (got == 0) return text;
+        text.append(buffer.data(), static_cast<std::size_t>(got));
+        if (text.size() > limit) return system_error(EFBIG, "cannot read " + in(dir, name));
+    }
+}
+
+}  // namespace roost
