@@ -167,18 +167,22 @@ Result<Fd> Files::make_path(const std::string& path, mode_t mode) {
     return here;
 }
 
-Result<std::string> Files::read_small(DirRef dir, const std::string& name, std::size_t limit) {
-    auto fd = open(dir, name, O_RDONLY | O_NONBLOCK);
-    if (!fd) return std::move(fd).error();
+Result<std::string> Files::read_all(int fd, const std::string& path, std::size_t limit) {
     std::string text;
     std::array<char, 8192> buffer;
     while (true) {
-        const ssize_t got = retry([&] { return ::read(fd->get(), buffer.data(), buffer.size()); });
-        if (got < 0) return system_error(errno, "cannot read " + in(dir, name));
+        const ssize_t got = retry([&] { return ::read(fd, buffer.data(), buffer.size()); });
+        if (got < 0) return system_error(errno, "cannot read " + path);
         if (got == 0) return text;
         text.append(buffer.data(), static_cast<std::size_t>(got));
-        if (text.size() > limit) return system_error(EFBIG, "cannot read " + in(dir, name));
+        if (text.size() > limit) return system_error(EFBIG, "cannot read " + path);
     }
+}
+
+Result<std::string> Files::read_small(DirRef dir, const std::string& name, std::size_t limit) {
+    auto fd = open(dir, name, O_RDONLY | O_NONBLOCK);
+    if (!fd) return std::move(fd).error();
+    return read_all(fd->get(), in(dir, name), limit);
 }
 
 }  // namespace roost

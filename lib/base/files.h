@@ -63,7 +63,9 @@ public:
     // Makes `path` (absolute) and what is missing above it with `mode`, and syncs each parent it changed, so that the
     // new directories survive a power cut. Follows links: for paths that administrators own.
     Result<Fd> make_path(const std::string& path, mode_t mode);
-    // The whole of a small file; an Error (EFBIG) beyond `limit` bytes.
+    // Reads to the end of a small file; an Error (EFBIG) beyond `limit` bytes. `path` is for messages.
+    Result<std::string> read_all(int fd, const std::string& path, std::size_t limit);
+    // The whole of a small file, opened without following a link.
     Result<std::string> read_small(DirRef dir, const std::string& name, std::size_t limit);
 };
 

@@ -16,7 +16,7 @@ namespace roost {
 class ConfigFile {
 public:
     struct Entry {
-        std::string key;    // "section.name"
+        std::string key;  // "section.name"
         std::string value;
         std::string where;  // "FILE:LINE" or "command line"
     };

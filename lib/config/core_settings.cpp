@@ -9,7 +9,8 @@ constexpr Setting kCore[] = {
     {"users.busy-time", Kind::duration, "10s", Level::file,
      "How long to wait for other writers of the user database before the delivery fails for the time being."},
 
-    {"store.mda", Kind::text, "maildir", Level::file, "The MDA module that stores mail: maildir, mbox, or one of your own."},
+    {"store.mda", Kind::text, "maildir", Level::file,
+     "The MDA module that stores mail: maildir, mbox, or one of your own."},
     {"store.creator", Kind::text, "lock", Level::file,
      "The creator module that makes a mailbox at a user's first mail. lock: under the user's lock, the safe choice for "
      "any number of processes and machines. trial: without waiting, the loser of a race takes the winner's mailbox. "
@@ -33,9 +34,11 @@ constexpr Setting kCore[] = {
     {"delivery.create-folders", Kind::boolean, "yes", Level::user,
      "Whether a delivery makes a folder that does not exist; if not, such mail goes to INBOX."},
     {"delivery.return-path", Kind::boolean, "yes", Level::file,
-     "Whether to put a Return-Path field with the envelope sender before the message. One that the MTA wrote stays alone."},
+     "Whether to put a Return-Path field with the envelope sender before the message. One that the MTA wrote stays "
+     "alone."},
     {"delivery.delivered-to", Kind::boolean, "yes", Level::file,
-     "Whether to put a Delivered-To field with the recipient before each recipient's copy. One that the MTA wrote stays "
+     "Whether to put a Delivered-To field with the recipient before each recipient's copy. One that the MTA wrote "
+     "stays "
      "alone. With no, the copies of a message for several recipients are equal and share their bytes by hard link."},
     {"delivery.received", Kind::boolean, "yes", Level::file, "Whether to put a Received field before the message."},
     {"delivery.deadline", Kind::duration, "5m", Level::file,

@@ -20,7 +20,7 @@ std::string_view level_name(Level level);
 
 // One row. All texts live as long as the program or the module.
 struct Setting {
-    std::string_view key;            // "section.name", as `[section] name = value` in roost.conf
+    std::string_view key;  // "section.name", as `[section] name = value` in roost.conf
     Kind kind;
     std::string_view default_value;  // in the same grammar as any value
     Level narrowest;                 // file: roost.conf alone; user: every level down to the user record

@@ -16,16 +16,16 @@
 namespace roost {
 
 enum class Kind {
-    text,      // any text without control characters; may be empty
-    boolean,   // yes or no
-    choice,    // one of the words that the setting lists
-    size,      // bytes: 512K 10M 1G 2T (powers of 1024), or unlimited
-    count,     // a whole number, or unlimited
-    duration,  // 500ms 30s 5m 36h 7d
-    mode,      // permission bits in octal: 0700
-    words,     // words separated by blanks
-    allowance, // a share of the limit (10%) or a size (10M); 0 for none
-    id_range,  // FROM-TO, two numbers of user or group ids; empty for none
+    text,       // any text without control characters; may be empty
+    boolean,    // yes or no
+    choice,     // one of the words that the setting lists
+    size,       // bytes: 512K 10M 1G 2T (powers of 1024), or unlimited
+    count,      // a whole number, or unlimited
+    duration,   // 500ms 30s 5m 36h 7d
+    mode,       // permission bits in octal: 0700
+    words,      // words separated by blanks
+    allowance,  // a share of the limit (10%) or a size (10M); 0 for none
+    id_range,   // FROM-TO, two numbers of user or group ids; empty for none
 };
 
 // Each reader takes the whole text; the Error's `why` says what was wrong and its `hint` what would be right.

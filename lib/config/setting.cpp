@@ -1,0 +1,75 @@
+#include "config/setting.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace roost {
+namespace {
+
+const Setting* find_in(SettingTable table, std::string_view key) {
+    const auto row = std::find_if(table.begin(), table.end(), [&](const Setting& s) { return s.key == key; });
+    return row == table.end() ? nullptr : &*row;
+}
+
+}  // namespace
+
+std::string_view level_name(Level level) {
+    switch (level) {
+        case Level::file:
+            return "file";
+        case Level::plan:
+            return "plan";
+        case Level::domain:
+            return "domain";
+        case Level::user:
+            break;
+    }
+    return "user";
+}
+
+Schema::Schema() : tables_{core_settings()} {}
+
+Result<void> Schema::add(SettingTable table) {
+    for (const Setting& setting : table)
+        if (find(setting.key) != nullptr)
+            return config_error("setting " + std::string(setting.key), "it is declared twice",
+                                "two modules cannot share a section");
+    if (!table.empty()) tables_.push_back(table);
+    return {};
+}
+
+void Schema::set_finder(Finder finder) { finder_ = std::move(finder); }
+
+const Setting* Schema::find(std::string_view key) const {
+    for (const SettingTable table : tables_)
+        if (const Setting* setting = find_in(table, key)) return setting;
+    if (!finder_) return nullptr;
+    return find_in(finder_(key.substr(0, key.find('.'))), key);
+}
+
+Result<void> Schema::check(std::string_view where, Level level, std::string_view key, std::string_view value) const {
+    const std::string what = std::string(where) + ": " + printable(key);
+    const Setting* setting = find(key);
+    if (setting == nullptr)
+        return config_error(what, "there is no such setting", "roost.conf(5) and \"roost config show\" list all");
+    if (level > setting->narrowest)
+        return config_error(what, "it cannot be set for a " + std::string(level_name(level)),
+                            setting->narrowest == Level::file
+                                ? "set it in roost.conf"
+                                : "the narrowest level is the " + std::string(level_name(setting->narrowest)));
+    auto checked = check_value(setting->kind, setting->choices, value);
+    if (checked) return {};
+    Error error = std::move(checked).error();
+    error.what = what;
+    return error;
+}
+
+std::vector<const Setting*> Schema::all() const {
+    std::vector<const Setting*> out;
+    for (const SettingTable table : tables_)
+        for (const Setting& setting : table) out.push_back(&setting);
+    return out;
+}
+
+}  // namespace roost

@@ -1,0 +1,202 @@
+#include "config/value.h"
+
+#include <array>
+#include <charconv>
+#include <limits>
+#include <sstream>
+
+#include "base/text.h"
+
+namespace roost {
+namespace {
+
+constexpr std::string_view kUnlimited = "unlimited";
+
+Error bad_value(std::string_view text, std::string_view right) {
+    return config_error({}, "'" + printable(text) + "' is not " + std::string(right), {});
+}
+
+// The number that `text` begins with; what follows it is left in `text`. nullopt: no digits, or beyond 64 bits.
+std::optional<std::uint64_t> take_number(std::string_view& text) {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc()) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    return number;
+}
+
+std::optional<std::uint64_t> scaled(std::uint64_t number, std::uint64_t unit) {
+    if (number > std::numeric_limits<std::uint64_t>::max() / unit) return std::nullopt;
+    return number * unit;
+}
+
+struct Unit {
+    std::string_view name;
+    std::uint64_t factor;
+};
+
+// NUMBER[UNIT] with one of `units`; the whole text must match.
+template <std::size_t N>
+std::optional<std::uint64_t> number_with_unit(std::string_view text, const std::array<Unit, N>& units) {
+    const auto number = take_number(text);
+    if (!number) return std::nullopt;
+    for (const Unit& unit : units)
+        if (lower(unit.name) == lower(text)) return scaled(*number, unit.factor);
+    return std::nullopt;
+}
+
+constexpr std::array<Unit, 6> kSizeUnits{
+    {{"", 1}, {"B", 1}, {"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30}, {"T", 1ULL << 40}}};
+constexpr std::array<Unit, 5> kDurationUnits{
+    {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
+constexpr std::uint64_t kLongestMs = 3650ULL * 86'400'000;
+
+}  // namespace
+
+Result<bool> parse_boolean(std::string_view text) {
+    if (text == "yes") return true;
+    if (text == "no") return false;
+    return bad_value(text, "yes or no");
+}
+
+Result<std::optional<std::uint64_t>> parse_size(std::string_view text) {
+    if (text == kUnlimited) return std::optional<std::uint64_t>();
+    const auto bytes = number_with_unit(text, kSizeUnits);
+    if (!bytes) return bad_value(text, "a size: write bytes or 512K, 10M, 1G, 2T, or unlimited");
+    return std::optional(*bytes);
+}
+
+Result<std::optional<std::uint64_t>> parse_count(std::string_view text) {
+    if (text == kUnlimited) return std::optional<std::uint64_t>();
+    std::string_view rest = text;
+    const auto number = take_number(rest);
+    if (!number || !rest.empty()) return bad_value(text, "a count: write a whole number, or unlimited");
+    return std::optional(*number);
+}
+
+Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
+    const auto ms = number_with_unit(text, kDurationUnits);
+    if (!ms || *ms > kLongestMs) return bad_value(text, "a duration: write 500ms, 30s, 5m, 36h or 7d, up to ten years");
+    return std::chrono::milliseconds(static_cast<std::int64_t>(*ms));
+}
+
+Result<mode_t> parse_mode(std::string_view text) {
+    mode_t mode = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+    if (error != std::errc() || end != text.data() + text.size() || mode > 0777)
+        return bad_value(text, "a mode: write permission bits in octal, as 0700");
+    return mode;
+}
+
+std::vector<std::string> parse_words(std::string_view text) {
+    std::istringstream in{std::string(text)};
+    std::vector<std::string> words;
+    for (std::string word; in >> word;) words.push_back(std::move(word));
+    return words;
+}
+
+std::uint64_t Allowance::of(std::uint64_t limit) const {
+    if (!is_share) return amount;
+    // In two steps, so that nothing overflows: amount <= 1000.
+    return limit / 100 * amount + limit % 100 * amount / 100;
+}
+
+Result<Allowance> parse_allowance(std::string_view text) {
+    constexpr std::uint64_t kMostPercent = 100;
+    std::string_view rest = text;
+    if (const auto number = take_number(rest); number && rest == "%" && *number <= kMostPercent)
+        return Allowance{true, *number};
+    const auto bytes = number_with_unit(text, kSizeUnits);
+    if (!bytes) return bad_value(text, "an allowance: write a share up to 100%, or a size as 10M, or 0");
+    return Allowance{false, *bytes};
+}
+
+Result<std::optional<IdRange>> parse_id_range(std::string_view text) {
+    if (text.empty()) return std::optional<IdRange>();
+    constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max() - 1;  // the last id means "none"
+    std::string_view rest = text;
+    const auto from = take_number(rest);
+    if (from && rest.starts_with('-')) {
+        rest.remove_prefix(1);
+        const auto to = take_number(rest);
+        if (to && rest.empty() && *from > 0 && *from <= *to && *to <= kMost)
+            return std::optional(IdRange{static_cast<std::uint32_t>(*from), static_cast<std::uint32_t>(*to)});
+    }
+    return bad_value(text, "a range of ids: write FROM-TO, as 5000-60000, FROM at least 1 and not above TO");
+}
+
+Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
+    for (const char c : text)
+        if (is_control(c)) return bad_value(text, "allowed: it has a control character");
+    const auto status = [](auto parsed) -> Result<void> {
+        if (!parsed) return std::move(parsed).error();
+        return {};
+    };
+    switch (kind) {
+        case Kind::text:
+        case Kind::words:
+            return {};
+        case Kind::boolean:
+            return status(parse_boolean(text));
+        case Kind::size:
+            return status(parse_size(text));
+        case Kind::count:
+            return status(parse_count(text));
+        case Kind::duration:
+            return status(parse_duration(text));
+        case Kind::mode:
+            return status(parse_mode(text));
+        case Kind::allowance:
+            return status(parse_allowance(text));
+        case Kind::id_range:
+            return status(parse_id_range(text));
+        case Kind::choice:
+            break;
+    }
+    for (const std::string& word : parse_words(choices))
+        if (word == text) return {};
+    return bad_value(text, "one of " + kind_name(kind, choices));
+}
+
+std::string kind_name(Kind kind, std::string_view choices) {
+    switch (kind) {
+        case Kind::text:
+            return "text";
+        case Kind::words:
+            return "words";
+        case Kind::boolean:
+            return "yes|no";
+        case Kind::size:
+            return "size";
+        case Kind::count:
+            return "count";
+        case Kind::duration:
+            return "duration";
+        case Kind::mode:
+            return "mode";
+        case Kind::allowance:
+            return "share|size";
+        case Kind::id_range:
+            return "FROM-TO";
+        case Kind::choice:
+            break;
+    }
+    std::string out;
+    for (const std::string& word : parse_words(choices)) out += (out.empty() ? "" : "|") + word;
+    return out;
+}
+
+std::string format_size(std::uint64_t bytes) {
+    constexpr std::array<char, 5> kUnits{'B', 'K', 'M', 'G', 'T'};
+    std::size_t unit = 0;
+    std::uint64_t tenths = bytes > std::numeric_limits<std::uint64_t>::max() / 10 ? bytes : bytes * 10;
+    while (tenths >= 10240 && unit + 1 < kUnits.size()) {
+        tenths /= 1024;
+        ++unit;
+    }
+    std::string out = std::to_string(tenths / 10);
+    if (unit > 0) out += "." + std::to_string(tenths % 10);
+    return out + kUnits[unit];
+}
+
+}  // namespace roost
