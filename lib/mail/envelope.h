@@ -8,10 +8,10 @@
 namespace roost {
 
 struct Recipient {
-    std::string address;                     // as the MTA gave it
-    std::optional<std::string> original;     // the recipient before alias expansion, if known
-    std::optional<std::string> detail;       // given apart from the address; nullopt: look for it in the address
-    std::optional<std::string> folder;       // asked for by name; wins over any detail
+    std::string address;                  // as the MTA gave it
+    std::optional<std::string> original;  // the recipient before alias expansion, if known
+    std::optional<std::string> detail;    // given apart from the address; nullopt: look for it in the address
+    std::optional<std::string> folder;    // asked for by name; wins over any detail
 };
 
 struct Envelope {

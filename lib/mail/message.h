@@ -49,9 +49,9 @@ public:
 
 private:
     friend class MessageReader;
-    std::string memory_;           // all bytes, if spool_ is none
+    std::string memory_;  // all bytes, if spool_ is none
     Fd spool_;
-    std::uint64_t offset_ = 0;     // where the message begins in memory_ or spool_
+    std::uint64_t offset_ = 0;  // where the message begins in memory_ or spool_
     std::uint64_t size_ = 0;
     std::uint64_t bare_newlines_ = 0;
     std::optional<std::string> from_line_sender_;
