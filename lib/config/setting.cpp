@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/nearest.h"
 #include "base/text.h"
 
 namespace roost {
@@ -10,6 +11,15 @@ namespace {
 const Setting* find_in(SettingTable table, std::string_view key) {
     const auto row = std::find_if(table.begin(), table.end(), [&](const Setting& s) { return s.key == key; });
     return row == table.end() ? nullptr : &*row;
+}
+
+// "did you mean KEY? ", if some key is near.
+std::string meant(const std::vector<const Setting*>& settings, std::string_view key) {
+    std::vector<std::string_view> keys;
+    keys.reserve(settings.size());
+    for (const Setting* setting : settings) keys.push_back(setting->key);
+    const std::string_view near = nearest(key, keys);
+    return near.empty() ? std::string() : "did you mean " + std::string(near) + "? ";
 }
 
 }  // namespace
@@ -52,7 +62,8 @@ Result<void> Schema::check(std::string_view where, Level level, std::string_view
     const std::string what = std::string(where) + ": " + printable(key);
     const Setting* setting = find(key);
     if (setting == nullptr)
-        return config_error(what, "there is no such setting", "roost.conf(5) and \"roost config show\" list all");
+        return config_error(what, "there is no such setting",
+                            meant(all(), key) + "roost.conf(5) and \"roost config show\" list all");
     if (level > setting->narrowest)
         return config_error(what, "it cannot be set for a " + std::string(level_name(level)),
                             setting->narrowest == Level::file
