@@ -28,6 +28,16 @@ struct PlanRecord {
     Settings settings;
 };
 
+// What `roost database show` tells.
+struct DatabaseSummary {
+    std::string path;  // of the SQLite file
+    int schema = 0;    // version
+    std::uint64_t users = 0;
+    std::uint64_t mailboxes = 0;  // users that have an allocation
+    std::uint64_t domains = 0;
+    std::uint64_t plans = 0;
+};
+
 // A UserDb over SOCI. Any thread: calls are serialised. Writers of other programs are waited for up to the busy time,
 // then an Error says so. Keys and values are not checked here: see Schema::check and Cascade::make.
 class SqlUserDb : public UserDb {
@@ -68,6 +78,8 @@ public:
     Result<bool> remove_plan(std::string_view name);
     Result<std::optional<PlanRecord>> find_plan(std::string_view name);
     Result<std::vector<PlanRecord>> plans();
+    // Counts by looking at every row.
+    Result<DatabaseSummary> summary();
 
 private:
     class Impl;
