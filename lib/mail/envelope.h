@@ -8,10 +8,11 @@
 namespace roost {
 
 struct Recipient {
-    std::string address;                  // as the MTA gave it
-    std::optional<std::string> original;  // the recipient before alias expansion, if known
-    std::optional<std::string> detail;    // given apart from the address; nullopt: look for it in the address
-    std::optional<std::string> folder;    // asked for by name; wins over any detail
+    std::string address;                      // as the MTA gave it; says whose mailbox it is
+    std::optional<std::string> original;      // the recipient before alias expansion, if known
+    std::optional<std::string> delivered_to;  // what the Delivered-To field says, if not the address
+    std::optional<std::string> detail;        // given apart from the address; nullopt: look for it in the address
+    std::optional<std::string> folder;        // asked for by name; wins over any detail
 };
 
 struct Envelope {

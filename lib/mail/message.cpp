@@ -139,8 +139,9 @@ public:
 
 private:
     void look_at_head(std::string_view head) {
-        if (head.starts_with("From ")) {
-            const std::string_view line = line_at(head, 0);
+        constexpr std::size_t kLongestFromLine = 1024;  // a longer one is no mbox separator: keep every byte
+        const std::string_view line = head.starts_with("From ") ? line_at(head, 0) : std::string_view();
+        if (!line.empty() && line.size() <= kLongestFromLine) {
             message_.from_line_sender_ = from_line_sender(line);
             message_.offset_ = line.size();
             skip_ = line.size();

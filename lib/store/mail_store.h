@@ -17,9 +17,9 @@ namespace roost {
 // What one recipient is told.
 struct Verdict {
     Outcome outcome = Outcome::trouble;
-    std::string text;     // for people: why, and what to do; without the enhanced code
-    std::string user;     // the record that was found; empty if none
-    Receipt receipt;      // if delivered
+    std::string text;      // for people: why, and what to do; without the enhanced code
+    std::string user;      // the record that was found; empty if none
+    Receipt receipt;       // if delivered
     bool created = false;  // this delivery made the mailbox
 };
 
@@ -56,7 +56,8 @@ public:
 
     // One verdict per recipient, in order. A repeated recipient is delivered once and answered each time. A delivered
     // verdict means that the message survives a power cut.
-    std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline, Together together);
+    std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline,
+                                 Together together);
 
     // Looks a recipient up: the whole address first, then without its detail. No side effect.
     Routing route(const Recipient& recipient);

@@ -1,0 +1,184 @@
+// roost-deliver: takes one message from an MTA and delivers it. See roost-deliver(8).
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "options.h"
+#include "store/instance.h"
+
+#ifndef ROOST_VERSION
+#error "the build sets ROOST_VERSION"
+#endif
+
+namespace roost {
+namespace {
+
+constexpr int kExitUsage = 64;
+constexpr int kExitTemporary = 75;
+
+// The enhanced status code for a pipe. Postfix believes it more than the exit status, so both must agree: what leaves
+// with 75 is never a 5.x.x.
+std::string pipe_code(Outcome outcome) {
+    std::string code(row_of(outcome).enhanced);
+    if (is_temporary(outcome)) code[0] = '4';
+    return code;
+}
+
+void say(Outcome outcome, std::string_view text) {
+    const std::string line = pipe_code(outcome) + " " + printable(text) + "\n";
+    std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+int fail(const Error& error) {
+    say(error.outcome, error.text());
+    const int code = row_of(error.outcome).exit_code;
+    // A person sees a wrong flag as what it is; an MTA, whose administrator made the slip, keeps the mail.
+    return error.outcome == Outcome::malformed && ::isatty(STDERR_FILENO) != 0 ? kExitUsage : code;
+}
+
+// The last resort when something hangs that cannot be given a deadline, as a dead file server: rather end with a
+// temporary failure than be killed by the MTA, which may bounce the mail then.
+void on_deadline(int) {
+    constexpr char kText[] = "4.3.0 the delivery did not end before delivery.deadline\n";
+    (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+    ::_exit(kExitTemporary);
+}
+
+void arm_deadline(std::chrono::milliseconds span) {
+    struct sigaction action {};
+    action.sa_handler = on_deadline;
+    ::sigaction(SIGALRM, &action, nullptr);
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(span);
+    itimerval timer{};
+    timer.it_value.tv_sec = seconds.count();
+    timer.it_value.tv_usec = std::chrono::duration_cast<std::chrono::microseconds>(span - seconds).count();
+    if (timer.it_value.tv_sec == 0 && timer.it_value.tv_usec == 0) timer.it_value.tv_usec = 1;
+    ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+// Names this delivery: the time in microseconds and the process, in hexadecimal.
+std::string session_name() {
+    const auto now =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch());
+    std::array<char, 48> text{};
+    std::snprintf(text.data(), text.size(), "%llx.%x", static_cast<unsigned long long>(now.count()),
+                  static_cast<unsigned>(::getpid()));
+    return text.data();
+}
+
+Result<Message> read_message(Files& files, const DeliverOptions& options, const Config& config, Deadline deadline) {
+    const std::string spool = std::string(config.text("store.state")) + "/spool";
+    if (!options.file) return Message::read(files, STDIN_FILENO, spool, deadline);
+    auto fd = files.open({AT_FDCWD, {}}, *options.file, O_RDONLY, 0, Files::Follow::yes);
+    if (!fd) return std::move(fd).error();
+    return Message::read(files, fd->get(), spool, deadline);
+}
+
+void log_verdict(const Envelope& envelope, const Recipient& recipient, const Message& message, const Verdict& verdict,
+                 std::chrono::steady_clock::time_point begin) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+    std::string line = "session=" + envelope.session + " from=<" + envelope.sender.value_or("") + "> to=<" +
+                       recipient.address + "> user=" + verdict.user + " msgid=" + message.trace().message_id +
+                       " size=" + std::to_string(message.size()) +
+                       " verdict=" + std::string(row_of(verdict.outcome).name) + " code=" + pipe_code(verdict.outcome) +
+                       " ms=" + std::to_string(ms.count());
+    const bool delivered = verdict.outcome == Outcome::delivered;
+    if (delivered)
+        line += " folder=" + folder_name(verdict.receipt.folder) + " file=" + verdict.receipt.path +
+                (verdict.created ? " mailbox=new" : "");
+    else
+        line += " why=" + verdict.text;
+    log(delivered ? LogLevel::info : LogLevel::warning, line);
+}
+
+// One exit status for all recipients: temporary trouble first, since only it makes the MTA try again.
+int exit_code(const std::vector<Verdict>& verdicts) {
+    int code = 0;
+    for (const Verdict& verdict : verdicts) {
+        const int own = row_of(verdict.outcome).exit_code;
+        if (own == kExitTemporary) return own;
+        if (code == 0) code = own;
+    }
+    return code;
+}
+
+int deliver(const DeliverOptions& options) {
+    const auto begin = std::chrono::steady_clock::now();
+    auto envelope = make_envelope(options, [](const char* name) -> const char* {
+        return std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread, and nothing changes the environment
+    });
+    if (!envelope) return fail(envelope.error());
+    envelope->session = session_name();
+
+    auto config = load_config(options.config_path, options.overrides);
+    if (!config) return fail(config.error());
+    const auto span = config->duration("delivery.deadline");
+    arm_deadline(span);
+    // What can be given a deadline ends a little earlier and cleans up after itself.
+    const Deadline deadline = Deadline::in(span - span / 10);
+
+    const std::string_view target = config->text("log.target");
+    // On stderr the MTA wants to read nothing but why a delivery failed.
+    auto logging =
+        open_log("roost-deliver", target, target == "stderr" ? LogLevel::error : log_level(config->text("log.level")));
+    if (!logging) return fail(logging.error());
+
+    auto instance = Instance::open(*std::move(config));
+    if (!instance) return fail(instance.error());
+    auto message = read_message((*instance)->files(), options, (*instance)->config(), deadline);
+    if (!message) return fail(message.error());
+    if (!envelope->sender) envelope->sender = message->from_line_sender();
+
+    const std::vector<Verdict> verdicts =
+        (*instance)->store().deliver(*envelope, *message, deadline, MailStore::Together::yes);
+    const int code = exit_code(verdicts);
+    for (std::size_t i = 0; i < verdicts.size(); ++i) {
+        log_verdict(*envelope, envelope->recipients[i], *message, verdicts[i], begin);
+        // The verdict that decides the exit status comes first: Postfix reads the code at the very beginning.
+        if (row_of(verdicts[i].outcome).exit_code == code && code != 0) say(verdicts[i].outcome, verdicts[i].text);
+    }
+    for (const Verdict& verdict : verdicts)
+        if (verdict.outcome != Outcome::delivered && row_of(verdict.outcome).exit_code != code)
+            say(verdict.outcome, verdict.text);
+    return code;
+}
+
+int run(int argc, char** argv) {
+    ::signal(SIGPIPE, SIG_IGN);
+    auto options = read_options(argc, argv);
+    if (!options) return fail(options.error());
+    switch (options->show) {
+        case DeliverOptions::Show::help:
+            std::fputs(help_text().c_str(), stdout);
+            return 0;
+        case DeliverOptions::Show::version:
+            std::puts("roost-deliver " ROOST_VERSION);
+            return 0;
+        case DeliverOptions::Show::options:
+            std::fputs(option_list().c_str(), stdout);
+            return 0;
+        case DeliverOptions::Show::nothing:
+            break;
+    }
+    return deliver(*options);
+}
+
+}  // namespace
+}  // namespace roost
+
+int main(int argc, char** argv) {
+    try {
+        return roost::run(argc, argv);
+    } catch (const std::exception& e) {  // out of memory, a fault of ours: the MTA keeps the mail
+        std::fprintf(stderr, "4.3.0 roost-deliver failed: %s\n", e.what());
+        return roost::kExitTemporary;
+    }
+}

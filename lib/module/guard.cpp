@@ -1,0 +1,109 @@
+// The module boundary: an exception of a module ends here and becomes an Error, once for all functions.
+#include <exception>
+#include <new>
+
+#include "module/loader.h"
+
+namespace roost {
+namespace {
+
+// Calls `call`; whatever it throws comes back as an Error that names the module.
+template <class Call>
+auto guarded(const ModuleInfo& module, Call call) -> decltype(call()) {
+    const auto failed = [&](const char* why) {
+        const std::string kind(module_kind_name(module.kind));
+        return Error{Outcome::trouble, kind + " module " + module.name, why, "this is a fault in the module", 0};
+    };
+    try {
+        return call();
+    } catch (const std::bad_alloc&) {
+        return failed("out of memory");
+    } catch (const std::exception& e) {
+        return failed(e.what());
+    } catch (...) {
+        return failed("it threw something that is no exception");
+    }
+}
+
+class GuardedPending : public Pending {
+public:
+    GuardedPending(const ModuleInfo& module, std::unique_ptr<Pending> inner)
+        : module_(module), inner_(std::move(inner)) {}
+    const SyncPlan& plan() const override { return inner_->plan(); }
+    Result<Receipt> publish() override {
+        return guarded(module_, [&] { return inner_->publish(); });
+    }
+    Staged staged() const override { return inner_->staged(); }
+
+private:
+    const ModuleInfo& module_;
+    std::unique_ptr<Pending> inner_;
+};
+
+class GuardedMda : public Mda {
+public:
+    GuardedMda(const ModuleInfo& module, std::unique_ptr<Mda> inner) : module_(module), inner_(std::move(inner)) {}
+
+    Result<Readiness> check(const User& user) override {
+        return guarded(module_, [&] { return inner_->check(user); });
+    }
+    Result<Settings> allocate(const User& user) override {
+        return guarded(module_, [&] { return inner_->allocate(user); });
+    }
+    Result<void> release(const User& user, const Settings& allocation) override {
+        return guarded(module_, [&] { return inner_->release(user, allocation); });
+    }
+    Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
+                                             const Message& message) override {
+        return guarded(module_, [&]() -> Result<std::unique_ptr<Pending>> {
+            auto pending = inner_->prepare(user, delivery, message);
+            if (!pending) return pending;
+            if (*pending == nullptr)
+                return Error{Outcome::trouble, std::string("mda module ") + module_.name, "it prepared nothing",
+                             "this is a fault in the module", 0};
+            return std::unique_ptr<Pending>(std::make_unique<GuardedPending>(module_, *std::move(pending)));
+        });
+    }
+    Result<Usage> usage(const User& user, const Usage& coming) override {
+        return guarded(module_, [&] { return inner_->usage(user, coming); });
+    }
+    Result<Usage> recount(const User& user) override {
+        return guarded(module_, [&] { return inner_->recount(user); });
+    }
+    Result<void> purge(const User& user) override {
+        return guarded(module_, [&] { return inner_->purge(user); });
+    }
+
+private:
+    const ModuleInfo& module_;
+    std::unique_ptr<Mda> inner_;
+};
+
+class GuardedCreator : public Creator {
+public:
+    GuardedCreator(const ModuleInfo& module, std::unique_ptr<Creator> inner)
+        : module_(module), inner_(std::move(inner)) {}
+    Result<User> create(UserDb& db, Mda& mda, const User& seen, Deadline deadline) override {
+        return guarded(module_, [&] { return inner_->create(db, mda, seen, deadline); });
+    }
+
+private:
+    const ModuleInfo& module_;
+    std::unique_ptr<Creator> inner_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Mda>> make_mda(const ModuleInfo& module, const ModuleHost& host) {
+    auto made = guarded(module, [&] { return module.make_mda(host); });
+    if (!made) return std::move(made).error();
+    return std::unique_ptr<Mda>(std::make_unique<GuardedMda>(module, *std::move(made)));
+}
+
+Result<std::unique_ptr<Creator>> make_creator(const ModuleInfo& module, const ModuleHost& host) {
+    auto made = guarded(module, [&] { return module.make_creator(host); });
+    if (!made) return std::move(made).error();
+    return std::unique_ptr<Creator>(std::make_unique<GuardedCreator>(module, *std::move(made)));
+}
+
+}  // namespace roost

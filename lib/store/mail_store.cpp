@@ -1,0 +1,305 @@
+#include "store/mail_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "mail/address.h"
+#include "mail/header.h"
+
+namespace roost {
+namespace {
+
+Verdict refused(Outcome outcome, std::string text, std::string user = {}) {
+    Verdict verdict;
+    verdict.outcome = outcome;
+    verdict.text = std::move(text);
+    verdict.user = std::move(user);
+    return verdict;
+}
+
+Verdict failed(const Error& error, std::string user = {}) {
+    return refused(error.outcome, error.text(), std::move(user));
+}
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "localhost";
+    return name.data();
+}
+
+// One recipient on the way through a delivery.
+struct Work {
+    const Recipient* recipient = nullptr;
+    std::optional<User> user;
+    Delivery delivery;
+    std::unique_ptr<Pending> pending;
+    std::optional<std::size_t> same_as;  // index of the recipient that this one repeats
+    Verdict verdict;
+
+    bool alive() const { return user.has_value() && verdict.outcome == Outcome::delivered; }
+    void fail(const Error& error) {
+        verdict = failed(error, verdict.user);
+        pending.reset();
+    }
+};
+
+// One message to some recipients, step by step: see DESIGN's life of a message. Each step leaves a verdict with the
+// recipients that it ends, and goes on with the others.
+class DeliveryRun {
+public:
+    DeliveryRun(MailStore& store, const MailStore::Parts& parts, const Envelope& envelope, const Message& message,
+                Deadline deadline)
+        : store_(store), parts_(parts), envelope_(envelope), message_(message), deadline_(deadline) {}
+
+    std::vector<Verdict> run(MailStore::Together together) {
+        for (const Recipient& recipient : envelope_.recipients) find(recipient);
+        complete();
+        admit();
+        prepare();
+        const bool nothing =
+            together == MailStore::Together::yes &&
+            std::any_of(work_.begin(), work_.end(), [](const Work& w) { return is_temporary(w.verdict.outcome); });
+        if (nothing) {
+            give_up();
+        } else {
+            commit();
+        }
+        std::vector<Verdict> verdicts;
+        for (Work& work : work_) verdicts.push_back(work.same_as ? work_[*work.same_as].verdict : work.verdict);
+        return verdicts;
+    }
+
+private:
+    void find(const Recipient& recipient) {
+        Work work;
+        work.recipient = &recipient;
+        Routing routing = store_.route(recipient);
+        if (!routing.route) {
+            work.verdict = std::move(routing.verdict);
+            work_.push_back(std::move(work));
+            return;
+        }
+        MailStore::Target target = MailStore::target(recipient, *routing.route);
+        if (!target.warning.empty()) log(LogLevel::warning, target.warning);
+        work.delivery.folder = std::move(target.folder);
+        work.user = std::move(routing.route->user);
+        work.delivery.create_folder = work.user->settings().flag("delivery.create-folders");
+        work.verdict.outcome = Outcome::delivered;  // unless a later step says otherwise
+        work.verdict.user = work.user->name();
+        for (std::size_t i = 0; i < work_.size() && !work.same_as; ++i)
+            if (work_[i].user && work_[i].user->name() == work.user->name() &&
+                work_[i].delivery.folder == work.delivery.folder)
+                work.same_as = i;
+        if (work.same_as) work.user.reset();
+        work_.push_back(std::move(work));
+    }
+
+    void complete() {
+        for (Work& work : work_) {
+            if (!work.alive()) continue;
+            auto ready = parts_.mda.check(*work.user);
+            if (!ready) {
+                work.fail(ready.error());
+            } else if (!ready->complete()) {
+                auto created = parts_.creator.create(parts_.db, parts_.mda, *work.user, deadline_);
+                if (created) {
+                    work.user = *std::move(created);
+                    work.verdict.created = true;
+                } else {
+                    work.fail(created.error());
+                }
+            }
+        }
+    }
+
+    void admit() {
+        std::map<std::string, Usage> coming;  // two folders of one user share the limits
+        for (Work& work : work_) {
+            if (!work.alive()) continue;
+            work.delivery.header = header_for(*work.recipient);
+            const Limits limits = limits_of(work.user->settings());
+            const std::uint64_t stored = work.delivery.header.size() + message_.size();
+            Usage& ahead = coming[work.user->name()];
+            Usage used;
+            if (needs_usage(limits)) {
+                auto asked = parts_.mda.usage(*work.user, {ahead.storage + stored, ahead.messages + 1});
+                if (!asked) {
+                    work.fail(asked.error());
+                    continue;
+                }
+                used = {asked->storage + ahead.storage, asked->messages + ahead.messages};
+            }
+            const Outcome outcome = roost::admit(used, limits, stored, message_.size());
+            if (outcome == Outcome::delivered) {
+                ahead.storage += stored;
+                ++ahead.messages;
+            } else {
+                work.verdict = refused(outcome, refusal_text(outcome, used, limits), work.verdict.user);
+            }
+        }
+    }
+
+    void prepare() {
+        for (Work& work : work_) {
+            if (!work.alive()) continue;
+            for (const Work& other : work_)
+                if (other.pending && other.delivery.header == work.delivery.header)
+                    work.delivery.twin = other.pending.get();
+            auto pending = parts_.mda.prepare(*work.user, work.delivery, message_);
+            if (pending) {
+                work.pending = *std::move(pending);
+            } else {
+                work.fail(pending.error());
+            }
+        }
+    }
+
+    // The recipients that are still on their way, and their prepared deliveries in the same order.
+    struct Group {
+        std::vector<Work*> works;
+        std::vector<Pending*> pendings;
+    };
+    Group group() {
+        Group out;
+        for (Work& work : work_) {
+            if (!work.alive() || !work.pending) continue;
+            out.works.push_back(&work);
+            out.pendings.push_back(work.pending.get());
+        }
+        return out;
+    }
+
+    // Makes the group safe and visible. When a sync of the whole group fails, nobody knows what reached the disk: each
+    // recipient is told to try again.
+    void commit() {
+        Group before = group();
+        auto settled = parts_.durability.before_publish(before.pendings);
+        for (Work* work : before.works) {
+            if (!settled) {
+                work->fail(settled.error());
+                continue;
+            }
+            auto receipt = work->pending->publish();
+            if (receipt) {
+                work->verdict.receipt = *std::move(receipt);
+            } else {
+                work->fail(receipt.error());
+            }
+        }
+        Group after = group();
+        settled = parts_.durability.after_publish(after.pendings);
+        if (settled) return;
+        for (Work* work : after.works) work->fail(settled.error());
+    }
+
+    // Nothing is visible yet; what was prepared goes.
+    void give_up() {
+        for (Work& work : work_) {
+            if (!work.alive()) continue;
+            work.verdict = refused(Outcome::trouble, "not delivered, since another recipient's delivery failed for now",
+                                   work.verdict.user);
+            work.pending.reset();
+        }
+    }
+
+    std::string header_for(const Recipient& recipient) {
+        std::string header;
+        const TraceInfo& trace = message_.trace();
+        if (envelope_.sender && !trace.return_path && parts_.config.flag("delivery.return-path"))
+            header += return_path_field(*envelope_.sender);
+        if (!trace.delivered_to && parts_.config.flag("delivery.delivered-to"))
+            header += delivered_to_field(recipient.delivered_to.value_or(recipient.address));
+        if (parts_.config.flag("delivery.received")) {
+            if (received_.empty())
+                received_ = received_field(host_name(), envelope_.session, {}, std::chrono::system_clock::now());
+            header += received_;
+        }
+        return header;
+    }
+
+    std::string refusal_text(Outcome outcome, const Usage& used, const Limits& limits) const {
+        if (outcome == Outcome::message_too_large)
+            return "the message has " + std::to_string(message_.size()) + " bytes, the limit is " +
+                   std::to_string(*limits.message);
+        std::string text = "the mailbox is full:";
+        if (limits.storage)
+            text += " " + std::to_string(used.storage) + " of " + std::to_string(*limits.storage) + " bytes";
+        if (limits.storage && limits.messages) text += ",";
+        if (limits.messages)
+            text += " " + std::to_string(used.messages) + " of " + std::to_string(*limits.messages) + " messages";
+        return text;
+    }
+
+    MailStore& store_;
+    const MailStore::Parts& parts_;
+    const Envelope& envelope_;
+    const Message& message_;
+    Deadline deadline_;
+    std::vector<Work> work_;
+    std::string received_;  // one for all recipients, so that their copies can be equal
+};
+
+}  // namespace
+
+std::vector<Verdict> MailStore::deliver(const Envelope& envelope, const Message& message, Deadline deadline,
+                                        Together together) {
+    return DeliveryRun(*this, parts_, envelope, message, deadline).run(together);
+}
+
+Routing MailStore::route(const Recipient& recipient) {
+    auto address = parse_address(recipient.address);
+    // An address that cannot be is nobody's.
+    if (!address) return {std::nullopt, refused(Outcome::no_such_user, address.error().text())};
+
+    std::string detail = recipient.detail.value_or("");
+    auto record = parts_.db.find(address->text());
+    if (!record) return {std::nullopt, failed(record.error())};
+    const Split split = split_detail(address->local, parts_.config.text("delivery.detail-separators"));
+    if (!*record && split.base != address->local) {
+        record = parts_.db.find(Address{split.base, address->domain}.text());
+        if (!record) return {std::nullopt, failed(record.error())};
+        if (detail.empty()) detail = split.detail;
+    }
+    const std::string shown = printable(recipient.address);
+    if (!*record) return {std::nullopt, refused(Outcome::no_such_user, "no such user: " + shown)};
+
+    auto user = User::make(parts_.config, **std::move(record));
+    if (!user) return {std::nullopt, failed(user.error())};
+    std::string name = user->name();
+    if (!user->record().enabled)
+        return {std::nullopt, refused(Outcome::user_disabled, "the user is disabled: " + shown, std::move(name))};
+    if (detail.empty() && recipient.original) {
+        // The tag that the sender wrote, before an alias took it away.
+        if (auto original = parse_address(*recipient.original))
+            detail = split_detail(original->local, parts_.config.text("delivery.detail-separators")).detail;
+    }
+    if (!detail.empty() && user->settings().text("delivery.detail") == "ignore") {
+        // Only a detail in the address itself makes it another address than the user's.
+        if (split.base != address->local && name == Address{split.base, address->domain}.text())
+            return {std::nullopt, refused(Outcome::no_such_user, "no such user: " + shown, std::move(name))};
+        detail.clear();
+    }
+    return {Route{*std::move(user), std::move(detail)}, {}};
+}
+
+MailStore::Target MailStore::target(const Recipient& recipient, const Route& route) {
+    const bool by_name = recipient.folder && !recipient.folder->empty();
+    std::string_view wanted;
+    if (by_name) {
+        wanted = *recipient.folder;
+    } else if (route.user.settings().text("delivery.detail") == "folder") {
+        wanted = route.detail;
+    }
+    auto folder = parse_folder(wanted);
+    if (folder) return {*std::move(folder), {}};
+    return {{}, route.user.name() + ": " + folder.error().text() + ": delivering to INBOX"};
+}
+
+}  // namespace roost
