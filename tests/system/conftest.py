@@ -3,6 +3,7 @@
 The environment names the trees: ROOST_SOURCE (sources) and ROOST_BUILD (a build of them; ctest sets both).
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -155,6 +156,45 @@ def body_of(stored, message):
     """Splits what was stored into the header that Roost put before it and asserts that the rest is `message`."""
     assert stored.endswith(message), "the message's bytes were changed"
     return stored[: len(stored) - len(message)]
+
+
+SKIPPED = 77  # the exit status that ctest knows as "skipped"
+
+
+class Results:
+    """Writes which tests passed, failed and were skipped, for tests/tally.py, if ROOST_RESULTS names a directory."""
+
+    def __init__(self):
+        self.passed, self.failed, self.skipped = [], [], {}
+
+    def pytest_runtest_logreport(self, report):
+        name = report.nodeid.rpartition("/")[2]
+        if report.skipped:
+            self.skipped[name] = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        elif report.failed:
+            if name not in self.failed:
+                self.failed.append(name)
+        elif report.when == "call":
+            self.passed.append(name)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session):
+        self.passed = [name for name in self.passed if name not in self.failed]
+        if self.skipped and not self.passed and not self.failed:
+            session.exitstatus = SKIPPED  # so that ctest does not call it passed
+        folder = os.environ.get("ROOST_RESULTS")
+        files = {pathlib.Path(str(argument).partition("::")[0]).stem for argument in session.config.args}
+        if folder and len(files) == 1:
+            os.makedirs(folder, exist_ok=True)
+            counts = {"passed": self.passed, "failed": self.failed, "skipped": self.skipped}
+            (pathlib.Path(folder) / (files.pop().removeprefix("test_") + ".json")).write_text(json.dumps(counts))
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Results())
 
 
 @pytest.fixture
