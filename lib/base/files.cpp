@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -69,8 +70,9 @@ Result<void> Files::rename_new(DirRef from, const std::string& old_name, DirRef 
     if (::syscall(SYS_renameat2, from.fd, old_name.c_str(), to.fd, new_name.c_str(), RENAME_NOREPLACE) == 0) return {};
     if (errno == EINVAL || errno == ENOSYS) {  // not on this file system
         auto linked = link(from, old_name, to, new_name);
-        if (!linked) return linked;
-        return unlink(from, old_name);
+        // Once it is linked readers see it: an old name that stays behind must not turn that into a failure.
+        if (linked) static_cast<void>(unlink(from, old_name));
+        return linked;
     }
     return system_error(errno, "cannot move " + in(from, old_name) + " to " + in(to, new_name));
 }
@@ -123,6 +125,22 @@ Result<void> Files::copy(int from, std::uint64_t offset, std::uint64_t size, int
         size -= static_cast<std::uint64_t>(got);
     }
     return {};
+}
+
+Result<void> Files::clone(int from, int to, std::string_view path) {
+    if (::ioctl(to, FICLONE, from) == 0) return {};
+    return system_error(errno, "cannot clone the message to " + std::string(path));
+}
+
+Result<void> Files::set_mode(int fd, mode_t mode, std::string_view path) {
+    if (::fchmod(fd, mode) == 0) return {};
+    return system_error(errno, "cannot set the mode of " + std::string(path));
+}
+
+Result<void> Files::set_owner(int fd, uid_t uid, gid_t gid, std::string_view path) {
+    if (::fchown(fd, uid, gid) == 0) return {};
+    return system_error(errno, "cannot give " + std::string(path) + " to uid " + std::to_string(uid),
+                        "for mailboxes with a uid of their own, run Roost as root");
 }
 
 Result<void> Files::sync_data(int fd, std::string_view path) {

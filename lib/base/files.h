@@ -53,6 +53,12 @@ public:
     virtual Result<void> write(int fd, std::string_view data, std::string_view path);
     // Copies `size` bytes from `offset` of `from` to the end of what was written to `to`, in constant memory.
     virtual Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path);
+    // Lets the empty file `to` share the blocks of all of `from` (FICLONE): an Error where the file system cannot.
+    virtual Result<void> clone(int from, int to, std::string_view path);
+    // fchmod(2), which the umask has no part in.
+    virtual Result<void> set_mode(int fd, mode_t mode, std::string_view path);
+    // fchown(2).
+    virtual Result<void> set_owner(int fd, uid_t uid, gid_t gid, std::string_view path);
     // fdatasync(2) for file contents.
     virtual Result<void> sync_data(int fd, std::string_view path);
     // fsync(2) for directories and for files whose metadata matter.
