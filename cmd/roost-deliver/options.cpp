@@ -175,9 +175,15 @@ Result<Envelope> make_envelope(const DeliverOptions& options, Environment enviro
         if (auto recipient = recipient_of(environment)) envelope.recipients.push_back(*std::move(recipient));
     if (envelope.recipients.empty()) return usage_error("option -d", "no recipient is given, by it or the environment");
     for (Recipient& recipient : envelope.recipients) {
+        recipient.address = std::string(without_brackets(recipient.address));
         if (options.original) recipient.original = options.original;
         if (options.final_recipient) recipient.delivered_to = options.final_recipient;
         recipient.folder = options.folder;
+        if (!recipient.delivered_to) continue;
+        // It goes into a header field, so it must be an address; whose mailbox it is was said elsewhere.
+        auto shown = parse_sender(*recipient.delivered_to);
+        if (!shown) return std::move(shown).error();
+        recipient.delivered_to = *std::move(shown);
     }
     std::optional<std::string> given = options.sender;
     if (!given)

@@ -14,11 +14,6 @@ Error malformed(std::string_view what, std::string_view text, std::string_view w
             0};
 }
 
-std::string_view without_brackets(std::string_view text) {
-    if (text.starts_with('<') && text.ends_with('>') && text.size() >= 2) return text.substr(1, text.size() - 2);
-    return text;
-}
-
 // The content of a quoted string, RFC 5321 section 4.1.2: a backslash takes the next character as it is.
 std::string unquoted(std::string_view local) {
     if (local.size() < 2 || !local.starts_with('"') || !local.ends_with('"')) return std::string(local);
@@ -39,6 +34,11 @@ Result<void> check(std::string_view what, std::string_view text) {
 }
 
 }  // namespace
+
+std::string_view without_brackets(std::string_view text) {
+    if (text.starts_with('<') && text.ends_with('>') && text.size() >= 2) return text.substr(1, text.size() - 2);
+    return text;
+}
 
 std::string Address::text() const { return domain.empty() ? local : local + "@" + domain; }
 

@@ -20,6 +20,9 @@ struct Address {
     std::string text() const;
 };
 
+// `text` without the angle brackets around it, if it has them.
+std::string_view without_brackets(std::string_view text);
+
 // Reads "local@domain", "local", either in angle brackets; the domain begins after the last "@". Errors (malformed):
 // empty, over kMaxAddress, control characters. Quoted local parts lose their quotes (RFC 5321 section 4.1.2).
 Result<Address> parse_address(std::string_view text);
