@@ -1,0 +1,201 @@
+#include "db/database.h"
+
+#include "base/fd.h"
+
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+namespace roost {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view kScheme = "sqlite:";
+constexpr mode_t kMode = 0640;
+
+// Up to this size the write-ahead log costs the next opening, which reads it, less than folding it back costs a writer.
+constexpr off_t kSmallLog = 64 * 1024;
+
+sqlite_api::sqlite3* handle(soci::session& session) {
+    return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
+}
+
+// The primary result code: the extended ones add detail in the higher bits.
+int primary(int code) { return code & 0xff; }
+
+Result<std::string> path_of(const std::string& url) {
+    const std::string what = "users.database '" + url + "'";
+    if (!url.starts_with(kScheme)) return config_error(what, "not a database that Roost can use", "write sqlite:PATH");
+    std::string path = url.substr(kScheme.size());
+    if (!path.starts_with('/')) return config_error(what, "not an absolute path", "write sqlite:/PATH");
+    // SOCI takes such a text for a list of options.
+    if (path.find('=') != std::string::npos && path.find(' ') != std::string::npos)
+        return config_error(what, "the path has both a blank and '='", "choose another name");
+    return path;
+}
+
+Error not_there(const std::string& path) {
+    return config_error("cannot open the user database " + path, "there is no such file",
+                        "check users.database, or make it: roost database create");
+}
+
+// Makes an empty file, which SQLite takes for an empty database: so its mode is ours to choose.
+Result<void> make_file(const std::string& path) {
+    const Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode));
+    if (fd || errno == EEXIST) return {};
+    const int sys = errno;
+    const std::string parent = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    return system_error(
+        sys, "cannot make the user database " + path,
+        sys == ENOENT ? "make its directory first: mkdir -p " + parent : "check its directory " + parent);
+}
+
+// What SQLite would report in words that do not help, or not before the first query.
+Result<void> check_file(const std::string& path, Database::Missing missing) {
+    const std::string what = "cannot open the user database " + path;
+    struct stat st {};
+    if (::stat(path.c_str(), &st) < 0) {
+        if (errno != ENOENT && errno != ENOTDIR) return system_error(errno, what, "check its directory");
+        if (missing == Database::Missing::fail) return not_there(path);
+        return make_file(path);
+    }
+    if (S_ISDIR(st.st_mode)) return config_error(what, "it is a directory", "users.database names a file");
+    if (!S_ISREG(st.st_mode)) return config_error(what, "it is not a regular file", "check users.database");
+    // Not open(2): closing that descriptor would drop the locks that this process holds on the file (fcntl(2)).
+    if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) < 0)
+        return system_error(errno, what, "let user id " + std::to_string(::geteuid()) + " read and write it");
+    return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& url, Missing missing,
+                                                 std::chrono::milliseconds busy_time) {
+    auto path = path_of(url);
+    if (!path) return std::move(path).error();
+    auto usable = check_file(*path, missing);
+    if (!usable) return std::move(usable).error();
+    try {
+        return std::unique_ptr<Database>(new Database(*path, busy_time));
+    } catch (const soci::soci_error& e) {
+        return Error{Outcome::trouble, "cannot open the user database " + *path, e.get_error_message(),
+                     "check the file and its directory", 0};
+    }
+}
+
+Database::Database(std::string path, std::chrono::milliseconds busy_time)
+    : path_(std::move(path)), busy_time_(busy_time), session_(soci::sqlite3, path_) {
+    sqlite_api::sqlite3_busy_timeout(handle(session_),
+                                     static_cast<int>(std::min<std::int64_t>(busy_time.count(), INT_MAX)));
+    // Else each process that happens to be alone would fold the log back, sync it and remove its files when it ends.
+    sqlite_api::sqlite3_db_config(handle(session_), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+Database::~Database() {
+    if (wrote_) shorten_log();
+}
+
+// Without waiting: whoever is using the log may shorten it later.
+void Database::shorten_log() noexcept {
+    struct stat st {};
+    if (::stat((path_ + "-wal").c_str(), &st) < 0 || st.st_size <= kSmallLog) return;
+    sqlite_api::sqlite3_busy_timeout(handle(session_), 0);
+    sqlite_api::sqlite3_wal_checkpoint_v2(handle(session_), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+}
+
+Database::Transaction::Transaction(Database& db) : db_(db) {
+    db_.prepare_writing();
+    db_.session_ << "BEGIN IMMEDIATE";
+}
+
+Database::Transaction::~Transaction() {
+    if (!open_) return;
+    // Some failures have rolled back already, and a failure to roll back has no remedy here: the next BEGIN reports it.
+    sqlite_api::sqlite3_exec(handle(db_.session_), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void Database::Transaction::commit() {
+    db_.session_ << "COMMIT";
+    open_ = false;
+}
+
+// A commit must survive a power cut; the library's default may be weaker in write-ahead mode.
+void Database::prepare_writing() {
+    if (wrote_) return;
+    session_ << "PRAGMA synchronous = FULL";
+    wrote_ = true;
+}
+
+void Database::run(const std::string& sql) {
+    const int code = sqlite_api::sqlite3_exec(handle(session_), sql.c_str(), nullptr, nullptr, nullptr);
+    if (code != SQLITE_OK) throw soci::sqlite3_soci_error(sqlite_api::sqlite3_errmsg(handle(session_)), code);
+}
+
+// SQLite does not always wait here, because it needs the file for itself: several programs may be making it at once.
+Result<void> Database::use_write_ahead_log() {
+    const auto until = std::chrono::steady_clock::now() + busy_time_;
+    while (true) {
+        auto done = read("switch to write-ahead logging", [&](soci::session&) -> Result<void> {
+            run("PRAGMA journal_mode = WAL");
+            return {};
+        });
+        const int code = primary(sqlite_api::sqlite3_errcode(handle(session_)));
+        if (done || code != SQLITE_BUSY || std::chrono::steady_clock::now() >= until) return done;
+        std::this_thread::sleep_for(5ms);
+    }
+}
+
+Error Database::current_error(std::string_view task) const {
+    try {
+        throw;
+    } catch (const soci::sqlite3_soci_error& e) {
+        return sqlite_error(task, e.result(), e.get_error_message());
+    } catch (const std::exception& e) {
+        return {Outcome::trouble, "cannot " + std::string(task) + " in " + path_, e.what(), {}, 0};
+    }
+}
+
+Error Database::sqlite_error(std::string_view task, int code, std::string why) const {
+    Error error{Outcome::trouble, "cannot " + std::string(task) + " in " + path_, std::move(why), {}, 0};
+    // SOCI puts the names of its functions before SQLite's message.
+    if (const auto colon = error.why.find(": "); error.why.starts_with("sqlite3_") && colon != std::string::npos)
+        error.why.erase(0, colon + 2);
+    switch (primary(code)) {
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
+            error.why = "another program kept it locked for more than " + std::to_string(busy_time_.count()) + " ms";
+            error.hint = "find it with fuser " + path_ + ", or raise users.busy-time";
+            break;
+        case SQLITE_FULL:
+            error.outcome = Outcome::store_full;
+            error.hint = "make room on its file system";
+            break;
+        case SQLITE_READONLY:
+        case SQLITE_CANTOPEN:
+        case SQLITE_PERM:
+            error.hint = "let user id " + std::to_string(::geteuid()) +
+                         " read and write it, its -wal and -shm files and its directory";
+            break;
+        case SQLITE_NOTADB:
+            error.hint = "users.database must name an SQLite 3 database";
+            break;
+        case SQLITE_CORRUPT:
+            error.hint = "restore it from a backup, or try the .recover command of sqlite3";
+            break;
+        case SQLITE_IOERR:
+            error.hint = "the storage reports an error; look at the kernel's log";
+            break;
+        default:
+            break;
+    }
+    return error;
+}
+
+}  // namespace roost

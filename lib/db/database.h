@@ -1,0 +1,92 @@
+// One connection to an SQL database, with failures as values.
+#pragma once
+
+#include "base/result.h"
+
+#include <soci/soci.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace roost {
+
+// An open SQLite database behind SOCI. One thread at a time. What SOCI throws becomes an Error here and nowhere else:
+// its `what` names the task and the database's path, its hint what to do.
+//
+// A connection that only reads does no work at its end: the write-ahead log stays for the next one. One that wrote
+// folds the log back into the database when it has grown, so that the next opening need not read it.
+class Database {
+public:
+    enum class Missing { fail, create };
+
+    // `url`: "sqlite:PATH", PATH absolute. Waits for other writers up to `busy_time` in each call. A file that is not
+    // there is an Error (misconfigured), or is made with mode 0640 in a directory that must exist.
+    static Result<std::unique_ptr<Database>> open(const std::string& url, Missing missing,
+                                                  std::chrono::milliseconds busy_time);
+    ~Database();
+    Database(const Database&) = delete;
+    Database& operator=(const Database&) = delete;
+
+    const std::string& path() const { return path_; }
+
+    // Returns work(session), a Result. `task` completes "cannot ...", naming its object.
+    template <class Work>
+    std::invoke_result_t<Work&, soci::session&> read(std::string_view task, Work&& work) {
+        try {
+            return work(session_);
+        } catch (...) {
+            return current_error(task);
+        }
+    }
+
+    // The same inside a transaction that keeps other writers out from its beginning. It is committed, durably, if
+    // `work` succeeds, and else rolled back.
+    template <class Work>
+    std::invoke_result_t<Work&, soci::session&> write(std::string_view task, Work&& work) {
+        try {
+            Transaction transaction(*this);
+            auto result = work(session_);
+            if (result) transaction.commit();
+            return result;
+        } catch (...) {
+            return current_error(task);
+        }
+    }
+
+    // Runs SQL text of several statements. Throws like SOCI: for use inside `write`.
+    void run(const std::string& sql);
+    // Switches the database file to write-ahead logging, for good.
+    Result<void> use_write_ahead_log();
+
+private:
+    // Rolls back unless committed.
+    class Transaction {
+    public:
+        explicit Transaction(Database& db);
+        ~Transaction();
+        Transaction(const Transaction&) = delete;
+        Transaction& operator=(const Transaction&) = delete;
+        void commit();
+
+    private:
+        Database& db_;
+        bool open_ = true;
+    };
+
+    Database(std::string path, std::chrono::milliseconds busy_time);
+    // What the exception that is being handled means.
+    Error current_error(std::string_view task) const;
+    Error sqlite_error(std::string_view task, int code, std::string why) const;
+    void prepare_writing();
+    void shorten_log() noexcept;
+
+    std::string path_;
+    std::chrono::milliseconds busy_time_;
+    soci::session session_;
+    bool wrote_ = false;
+};
+
+}  // namespace roost
