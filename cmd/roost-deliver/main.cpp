@@ -14,10 +14,6 @@
 #include "options.h"
 #include "store/instance.h"
 
-#ifndef ROOST_VERSION
-#error "the build sets ROOST_VERSION"
-#endif
-
 namespace roost {
 namespace {
 
