@@ -1,0 +1,136 @@
+// MDA module `maildir`: Maildir++ mailboxes. See README.md.
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "books.h"
+#include "mailbox.h"
+#include "module/module.h"
+#include "owner.h"
+#include "place.h"
+#include "staging.h"
+
+namespace roost::maildir {
+namespace {
+
+constexpr Setting kSettings[] = {
+    {"maildir.path", Kind::text, "/var/mail/roost/%{domain}/%{local}",
+     Level::user,
+     "Where a new mailbox is made: an absolute path, in which %{user} stands "
+     "for the user's whole name, %{local} and "
+     "%{domain} for its parts and %{hash} for two levels of directories that "
+     "spread users evenly. With maildir.volumes "
+     "it is the path below the chosen volume, without a slash in front. A "
+     "mailbox stays where it was made."},
+    {"maildir.volumes", Kind::words, "", Level::user,
+     "Directories, usually mount points, over which new mailboxes are spread: "
+     "each is made on the one with the most "
+     "free space. All must be there, or no mailbox is made. Empty: "
+     "maildir.path is the whole path."},
+    {"maildir.uids", Kind::id_range, "", Level::file,
+     "A range of user ids, such as 5000-60000, from which each mailbox gets "
+     "one of its own; everything in it belongs "
+     "to that user, and the kernel keeps the users apart. It needs Roost to "
+     "run as root, and is without effect "
+     "otherwise. Empty: mailboxes belong to the user that Roost runs as."},
+    {"maildir.gid", Kind::text, "", Level::file,
+     "The number of the group that mailboxes with a uid of their own belong "
+     "to. Empty: the group with the same number "
+     "as the uid."},
+    {"maildir.directory-mode", Kind::mode, "0700", Level::user,
+     "The permissions of the directories in a mailbox, whatever the umask."},
+    {"maildir.file-mode", Kind::mode, "0600", Level::user,
+     "The permissions of the files in a mailbox, whatever the umask."},
+    {"maildir.count-trash", Kind::boolean, "no", Level::file,
+     "Whether the folder Trash, and messages marked as trashed, count for "
+     "usage and limits. With no they do not, as "
+     "the Maildir++ specification and Courier have it, and users can still "
+     "throw mail away when they are full. With "
+     "yes they do, as in Dovecot by default. All programs that share the "
+     "mailboxes must agree."},
+};
+
+class MaildirMda final : public Mda {
+public:
+  explicit MaildirMda(const ModuleHost &host)
+      : files_(host.files), db_(host.db) {}
+
+  Result<Readiness> check(const User &user) override {
+    Readiness out;
+    if (user.allocated("maildir.path") == nullptr)
+      out.missing.emplace_back("maildir.path");
+    if (gives_uids(user) && user.allocated("maildir.uid") == nullptr)
+      out.missing.emplace_back("maildir.uid");
+    return out;
+  }
+
+  Result<Settings> allocate(const User &user) override {
+    return maildir::allocate(files_, db_, user);
+  }
+
+  Result<void> release(const User &user, const Settings &allocation) override {
+    return maildir::release(files_, user, allocation);
+  }
+
+  Result<std::unique_ptr<Pending>> prepare(const User &user,
+                                           const Delivery &delivery,
+                                           const Message &message) override {
+    auto mailbox = open_mailbox(files_, user);
+    if (!mailbox)
+      return std::move(mailbox).error();
+    return stage(files_, *std::move(mailbox), terms_of(user), delivery,
+                 message);
+  }
+
+  Result<Usage> usage(const User &user, const Usage &coming) override {
+    return with_mailbox(user, [&](const Mailbox &mailbox) {
+      return maildir::usage(files_, mailbox, terms_of(user), coming);
+    });
+  }
+
+  Result<Usage> recount(const User &user) override {
+    return with_mailbox(user, [&](const Mailbox &mailbox) {
+      return maildir::recount(files_, mailbox, terms_of(user));
+    });
+  }
+
+  Result<void> purge(const User &user) override {
+    return maildir::purge(files_, user);
+  }
+
+private:
+  // Calls `work` with the user's mailbox, as its owner.
+  template <class Work>
+  Result<Usage> with_mailbox(const User &user, Work work) {
+    auto mailbox = open_mailbox(files_, user);
+    if (!mailbox)
+      return std::move(mailbox).error();
+    auto acting = ActAs::begin(mailbox->owner);
+    if (!acting)
+      return std::move(acting).error();
+    return work(*mailbox);
+  }
+
+  Files &files_;
+  UserDb &db_;
+};
+
+Result<std::unique_ptr<Mda>> make(const ModuleHost &host) {
+  return std::unique_ptr<Mda>(std::make_unique<MaildirMda>(host));
+}
+
+constexpr ModuleInfo kInfo = {
+    .abi = kModuleAbi,
+    .kind = ModuleKind::mda,
+    .name = "maildir",
+    .summary = "Maildir++ mailboxes, one file per message, shared with "
+               "Courier, Dovecot and others",
+    .settings = kSettings,
+    .make_mda = make,
+    .make_creator = nullptr,
+};
+
+} // namespace
+} // namespace roost::maildir
+
+ROOST_MODULE(roost::maildir::kInfo)
