@@ -164,6 +164,8 @@ constexpr std::size_t kArgumentRegisters[] = {offsetof(user, regs.rdi), offsetof
                                               offsetof(user, regs.rdx), offsetof(user, regs.r10),
                                               offsetof(user, regs.r8),  offsetof(user, regs.r9)};
 
+constexpr std::uint64_t kNoCall = ~std::uint64_t{0};  // as a call's number: carry none out
+
 void poke(pid_t pid, std::size_t where, std::uint64_t value) {
     if (::ptrace(PTRACE_POKEUSER, pid, where, value) < 0) fail("cannot set a register");
 }
@@ -256,32 +258,37 @@ private:
     // False if all were killed.
     bool on_entry(pid_t pid, Task& task, const SyscallInfo& info) {
         if (!execed_) return true;
-        const Call* call = find_call(info.entry.nr);
-        const bool is_change = call != nullptr && (call->modifies == nullptr || call->modifies(info.entry.args));
         if (!counting_) {
             task.starts_counting = opens_awaited(pid, info);
             return true;
         }
-        const bool counts = options_.fail         ? is_change && call->can_fail
-                            : options_.make_short ? is_change && call->short_length >= 0
-                            : options_.changes    ? is_change
-                                                  : true;
-        if (!counts) return true;
+        const Call* call = find_call(info.entry.nr);
+        if (!counts(call, info)) return true;
         ++count_;
         const bool hit = count_ == options_.at;
         if (hit || options_.list) lines_.push_back(std::to_string(count_) + " " + describe(pid, info));
-        if (options_.fail && options_.at > 0 && (hit || (options_.on && count_ > options_.at))) {
-            poke(pid, kNumberRegister, ~std::uint64_t{0});
-            task.result = options_.fail;
-        } else if (hit && options_.make_short) {
+        if (options_.fail) {
+            if (hit || (options_.on && options_.at > 0 && count_ > options_.at)) {
+                poke(pid, kNumberRegister, kNoCall);
+                task.result = options_.fail;
+            }
+        } else if (hit && options_.make_short && call != nullptr) {
             const auto length = static_cast<std::size_t>(call->short_length);
             poke(pid, kArgumentRegisters[length], std::max<std::uint64_t>(info.entry.args[length] / 2, 1));
         } else if (hit) {
-            poke(pid, kNumberRegister, ~std::uint64_t{0});
+            poke(pid, kNumberRegister, kNoCall);
             for (const auto& each : tasks_) ::kill(each.first, SIGKILL);
             return false;
         }
         return true;
+    }
+
+    bool counts(const Call* call, const SyscallInfo& info) const {
+        const bool any = !options_.changes && !options_.fail && !options_.make_short;
+        if (any || call == nullptr) return any;
+        if (call->modifies != nullptr && !call->modifies(info.entry.args)) return false;
+        if (options_.make_short) return call->short_length >= 0;
+        return options_.changes || call->can_fail;
     }
 
     bool opens_awaited(pid_t pid, const SyscallInfo& info) const {

@@ -3,23 +3,13 @@
 
 #include "module/allocation.h"
 
-#include <filesystem>
-#include <fstream>
 #include <functional>
-
-#include <unistd.h>
 
 using namespace roost;
 
 namespace {
 
-Config empty_config() {
-    const auto path = std::filesystem::temp_directory_path() / ("roost-allocation." + std::to_string(::getpid()));
-    std::ofstream(path).close();
-    auto file = ConfigFile::read(path.string(), {});
-    std::filesystem::remove(path);
-    return Config::make(*std::move(file), Schema()).operator*();
-}
+Config empty_config() { return *Config::make(*ConfigFile::read("/dev/null", {}), Schema()); }
 
 // One user's row, with somebody else at work: `before_write` runs just before each write.
 class Row : public UserDb {
