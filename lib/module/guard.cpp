@@ -25,6 +25,11 @@ auto guarded(const ModuleInfo& module, Call call) -> decltype(call()) {
     }
 }
 
+Error made_nothing(const ModuleInfo& module) {
+    return {Outcome::trouble, std::string(module_kind_name(module.kind)) + " module " + module.name, "it made nothing",
+            "this is a fault in the module", 0};
+}
+
 class GuardedPending : public Pending {
 public:
     GuardedPending(const ModuleInfo& module, std::unique_ptr<Pending> inner)
@@ -97,12 +102,14 @@ private:
 Result<std::unique_ptr<Mda>> make_mda(const ModuleInfo& module, const ModuleHost& host) {
     auto made = guarded(module, [&] { return module.make_mda(host); });
     if (!made) return std::move(made).error();
+    if (*made == nullptr) return made_nothing(module);
     return std::unique_ptr<Mda>(std::make_unique<GuardedMda>(module, *std::move(made)));
 }
 
 Result<std::unique_ptr<Creator>> make_creator(const ModuleInfo& module, const ModuleHost& host) {
     auto made = guarded(module, [&] { return module.make_creator(host); });
     if (!made) return std::move(made).error();
+    if (*made == nullptr) return made_nothing(module);
     return std::unique_ptr<Creator>(std::make_unique<GuardedCreator>(module, *std::move(made)));
 }
 
