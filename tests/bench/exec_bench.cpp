@@ -74,7 +74,8 @@ int main(int argc, char** argv) {
     const long rounds = argc > 1 ? std::strtol(argv[1], nullptr, 10) : 0;
     std::vector<Command> commands = read_commands(argc, argv);
     if (rounds < 1 || commands.empty()) {
-        std::fputs("usage: roost-bench-exec ROUNDS MESSAGE NAME COMMAND [ARG...] [-- NAME COMMAND [ARG...]]...\n", stderr);
+        std::fputs("usage: roost-bench-exec ROUNDS MESSAGE NAME COMMAND [ARG...] [-- NAME COMMAND [ARG...]]...\n",
+                   stderr);
         return 64;
     }
     for (long round = -3; round < rounds; ++round)  // three rounds to warm up
