@@ -274,4 +274,23 @@ Result<std::vector<PlanRecord>> SqlUserDb::plans() {
     });
 }
 
+Result<DatabaseSummary> SqlUserDb::summary() {
+    const std::lock_guard guard(impl_->mutex);
+    return impl_->db->read("count the records", [&](soci::session& sql) -> Result<DatabaseSummary> {
+        DatabaseSummary out;
+        out.path = impl_->db->path();
+        sql << "SELECT version FROM roost_schema", soci::into(out.schema);
+        const auto count = [&](const char* query, std::uint64_t& into) {
+            long long rows = 0;
+            sql << query, soci::into(rows);
+            into = static_cast<std::uint64_t>(rows);
+        };
+        count("SELECT count(*) FROM users", out.users);
+        count("SELECT count(*) FROM users WHERE allocation IS NOT NULL", out.mailboxes);
+        count("SELECT count(*) FROM domains", out.domains);
+        count("SELECT count(*) FROM plans", out.plans);
+        return out;
+    });
+}
+
 }  // namespace roost

@@ -1,0 +1,217 @@
+// roost explain: what a delivery would do now, and why, without doing it.
+#include <iostream>
+
+#include "base/text.h"
+#include "commands.h"
+#include "config/value.h"
+#include "dry_run.h"
+#include "mail/address.h"
+#include "output.h"
+#include "quota/limits.h"
+#include "records.h"
+#include "store/mail_store.h"
+
+namespace roost::cli {
+namespace {
+
+// All that can be said; what a delivery would not come to stays empty.
+struct Explanation {
+    std::string address;
+    std::optional<UserRecord> record;
+    bool detail_stripped = false;
+    std::string detail;
+    std::vector<std::pair<std::string, Cascade::Value>> settings;
+    std::optional<Readiness> ready;
+    std::string mda;
+    std::string creator;
+    std::string folder;
+    std::string warning;
+    std::uint64_t size = 0;
+    std::optional<Usage> usage;
+    Limits limits;
+    Outcome outcome = Outcome::delivered;
+    std::string text;  // why, if it is not delivered
+};
+
+// Never called: an explanation stops short of both.
+class NoCreator : public Creator {
+public:
+    Result<User> create(UserDb&, Mda&, const User& seen, Deadline) override { return seen; }
+};
+class NoDurability : public Durability {
+public:
+    Result<void> before_publish(std::span<Pending* const>) override { return {}; }
+    Result<void> after_publish(std::span<Pending* const>) override { return {}; }
+};
+
+void fail(Explanation& out, const Error& error) {
+    out.outcome = error.outcome;
+    out.text = error.text();
+}
+
+void explain_settings(Explanation& out, const User& user) {
+    for (const Setting* setting : user.settings().config().schema().all())
+        if (setting->key.starts_with("quota.") || setting->key.starts_with("delivery."))
+            out.settings.emplace_back(setting->key, user.settings().explain(setting->key));
+}
+
+std::string full_text(const Explanation& out) {
+    if (out.outcome == Outcome::message_too_large)
+        return "the message has " + std::to_string(out.size) + " bytes, the limit is " + size_text(out.limits.message);
+    return "the mailbox is full";
+}
+
+// From the mailbox on: is there one, and does the message fit?
+void explain_mailbox(Explanation& out, Mda& mda, const User& user) {
+    auto ready = mda.check(user);
+    if (!ready) return fail(out, ready.error());
+    out.ready = *std::move(ready);
+    out.limits = limits_of(user.settings());
+    if (out.ready->complete()) {
+        auto usage = mda.usage(user, {out.size, 1});
+        if (!usage) return fail(out, usage.error());
+        out.usage = *usage;
+    }
+    out.outcome = admit(out.usage.value_or(Usage{}), out.limits, out.size, out.size);
+    if (out.outcome != Outcome::delivered) out.text = full_text(out);
+}
+
+Explanation explain_recipient(const Config& config, DryRun& dry, const std::string& address, std::uint64_t size) {
+    Explanation out;
+    out.address = address;
+    out.size = size;
+    out.mda = config.text("store.mda");
+    out.creator = config.text("store.creator");
+    NoCreator creator;
+    NoDurability durability;
+    MailStore store({config, dry.db(), dry.mda(), creator, durability});
+    Recipient recipient;
+    recipient.address = address;
+    Routing routing = store.route(recipient);
+
+    if (!routing.route) {
+        out.outcome = routing.verdict.outcome;
+        out.text = routing.verdict.text;
+        // A refused user has a record nevertheless.
+        if (!routing.verdict.user.empty())
+            if (auto record = dry.db().find(routing.verdict.user)) out.record = *std::move(record);
+    } else {
+        out.record = routing.route->user.record();
+        out.detail = routing.route->detail;
+    }
+    auto parsed = parse_address(address);
+    if (out.record && parsed) out.detail_stripped = out.record->name != parsed->text();
+    if (out.record) {
+        if (auto user = User::make(config, *out.record)) explain_settings(out, *user);
+    }
+    if (!routing.route) return out;
+    MailStore::Target target = MailStore::target(recipient, *routing.route);
+    out.folder = folder_name(target.folder);
+    out.warning = std::move(target.warning);
+    explain_mailbox(out, dry.mda(), routing.route->user);
+    return out;
+}
+
+Json to_json(const Explanation& e) {
+    const OutcomeRow& row = row_of(e.outcome);
+    Json settings = Json::array();
+    for (const auto& [key, value] : e.settings)
+        settings.push_back({{"key", key}, {"value", value.text}, {"origin", value.origin}});
+    Json out{{"address", e.address}, {"user", nullptr}, {"mailbox", nullptr}};
+    if (e.record)
+        out["user"] = {{"name", e.record->name},
+                       {"rule", e.detail_stripped ? "detail stripped" : "exact"},
+                       {"enabled", e.record->enabled},
+                       {"domain", e.record->domain},
+                       {"plan", e.record->plan}};
+    out["detail"] = e.detail;
+    out["settings"] = std::move(settings);
+    if (e.ready)
+        out["mailbox"] = {{"complete", e.ready->complete()},
+                          {"missing", e.ready->missing},
+                          {"mda", e.mda},
+                          {"creator", e.creator},
+                          {"allocation", e.record->allocation ? cli::to_json(*e.record->allocation) : Json(nullptr)}};
+    out["folder"] = e.folder.empty() ? Json(nullptr) : Json(e.folder);
+    out["warning"] = e.warning.empty() ? Json(nullptr) : Json(e.warning);
+    out["size"] = e.size;
+    out["usage"] = e.usage ? Json{{"storage", e.usage->storage}, {"messages", e.usage->messages}} : Json(nullptr);
+    out["limits"] = e.ready ? Json{{"storage", cli::to_json(e.limits.storage)},
+                                   {"messages", cli::to_json(e.limits.messages)},
+                                   {"message", cli::to_json(e.limits.message)}}
+                            : Json(nullptr);
+    out["outcome"] = {{"name", row.name},
+                      {"reply", row.reply_code},
+                      {"enhanced", row.enhanced},
+                      {"exit", row.exit_code},
+                      {"text", e.text}};
+    return out;
+}
+
+void print_user(const Explanation& e) {
+    if (!e.record) {
+        print_field("user", "none");
+        return;
+    }
+    print_field("user", e.record->name + (e.detail_stripped ? ", found after the detail was taken off the address"
+                                                            : ", found by the exact address"));
+    print_field("enabled", e.record->enabled ? "yes" : "no");
+    print_field("domain", e.record->domain.empty() ? "none" : e.record->domain);
+    print_field("plan", e.record->plan.empty() ? "none" : e.record->plan);
+    if (!e.detail.empty()) print_field("detail", e.detail);
+    print_field("settings", "");
+    for (const auto& [key, value] : e.settings)
+        std::cout << "  " << key << " = " << printable(value.text) << "  (" << printable(value.origin) << ")\n";
+}
+
+void print(const Explanation& e) {
+    print_field("address", e.address);
+    print_user(e);
+    if (e.ready && e.ready->complete()) {
+        print_field("mailbox", "of module " + e.mda + ": " + to_line(e.record->allocation.value_or(Settings{})));
+    } else if (e.ready) {
+        print_field("mailbox", "none yet: creator " + e.creator + " would let module " + e.mda + " make it");
+    }
+    if (!e.folder.empty()) print_field("folder", e.folder);
+    if (!e.warning.empty()) print_field("warning", e.warning);
+    print_field("message", std::to_string(e.size) + " bytes");
+    if (e.ready) {
+        const Usage usage = e.usage.value_or(Usage{});
+        print_field("usage", format_size(usage.storage) + " of " + size_text(e.limits.storage) + ", " +
+                                 std::to_string(usage.messages) + " of " +
+                                 (e.limits.messages ? std::to_string(*e.limits.messages) : "unlimited") + " messages");
+    }
+    const OutcomeRow& row = row_of(e.outcome);
+    print_field("outcome", std::string(row.name) + " (" + std::to_string(row.reply_code) + " " +
+                               std::string(row.enhanced) + ", exit " + std::to_string(row.exit_code) + ")");
+    if (!e.text.empty()) print_field("why", e.text);
+}
+
+}  // namespace
+
+Result<int> explain(const Options& options) {
+    constexpr std::uint64_t kUsualSize = 8192;
+    std::uint64_t size = kUsualSize;
+    if (options.size) {
+        auto parsed = parse_size(*options.size);
+        if (!parsed || !*parsed)
+            return usage_error("option --size", "'" + printable(*options.size) + "' is not a size",
+                               "write bytes or 512K, 10M, 1G");
+        size = **parsed;
+    }
+    auto config = read_config(options);
+    if (!config) return std::move(config).error();
+    auto db = open_database(*config, SqlUserDb::Missing::fail);
+    if (!db) return std::move(db).error();
+    auto dry = DryRun::make(*config, **db);
+    if (!dry) return std::move(dry).error();
+    const Explanation explanation = explain_recipient(*config, **dry, options.operands.front(), size);
+    if (options.json) {
+        print_json(to_json(explanation));
+    } else {
+        print(explanation);
+    }
+    return kSuccess;
+}
+
+}  // namespace roost::cli

@@ -1,0 +1,200 @@
+// roost quota show and recount.
+#include <functional>
+#include <iostream>
+
+#include "base/text.h"
+#include "commands.h"
+#include "config/value.h"
+#include "dry_run.h"
+#include "output.h"
+#include "quota/limits.h"
+#include "records.h"
+#include "store/instance.h"
+#include "terminal.h"
+
+namespace roost::cli {
+namespace {
+
+// The users that an invocation names.
+struct Selection {
+    std::optional<std::string> user;
+    std::string domain;  // if no user: empty for all
+};
+
+Result<Selection> selection_of(const Options& options, bool all_by_default) {
+    const int given = static_cast<int>(!options.operands.empty()) + static_cast<int>(options.domain.has_value()) +
+                      static_cast<int>(options.all);
+    if (given > 1) return usage_error("command quota", "NAME, --domain and --all exclude each other", "keep one");
+    if (given == 0 && !all_by_default)
+        return usage_error("command quota recount", "it is not said whose", "give NAME, --domain DOMAIN or --all");
+    Selection out;
+    if (!options.operands.empty()) {
+        auto name = user_name(options.operands.front());
+        if (!name) return std::move(name).error();
+        out.user = *std::move(name);
+    } else if (options.domain) {
+        auto domain = domain_name(*options.domain);
+        if (!domain) return std::move(domain).error();
+        out.domain = *std::move(domain);
+    }
+    return out;
+}
+
+// Calls `visit` for each selected user. An Error of one user is printed, and the others go on. The status tells.
+Result<int> each_selected(SqlUserDb& db, const Config& config, const Selection& selection, Progress& progress,
+                          const std::function<Result<int>(const User&)>& visit) {
+    int status = kSuccess;
+    const auto one = [&](Result<UserRecord> record) -> Result<int> {
+        if (!record) return std::move(record).error();
+        auto user = User::make(config, *std::move(record));
+        if (!user) return std::move(user).error();
+        return visit(*user);
+    };
+    if (selection.user) return one(need_user(db, *selection.user));
+    auto listed = db.each_user(selection.domain, [&](std::string_view, Result<UserRecord> record) {
+        auto done = one(std::move(record));
+        if (!done) {
+            progress.wipe();
+            print_error(done.error());
+        }
+        if (!done || *done != kSuccess) status = kFailure;
+        progress.step();
+        return static_cast<bool>(std::cout);
+    });
+    if (!listed) return std::move(listed).error();
+    return status;
+}
+
+Json to_json(const Usage& usage) { return {{"storage", usage.storage}, {"messages", usage.messages}}; }
+
+// What the books say; nothing for a user without a mailbox.
+Result<std::optional<Usage>> usage_of(Mda& mda, const User& user) {
+    auto ready = mda.check(user);
+    if (!ready) return std::move(ready).error();
+    if (!ready->complete()) return std::optional<Usage>();
+    auto usage = mda.usage(user, {});
+    if (!usage) return std::move(usage).error();
+    return std::optional(*usage);
+}
+
+void show_row(Listing& listing, const User& user, const std::optional<Usage>& usage) {
+    const Limits limits = limits_of(user.settings());
+    if (listing.json()) {
+        listing.row(Json{{"name", user.name()},
+                         {"mailbox", usage.has_value()},
+                         {"usage", to_json(usage.value_or(Usage{}))},
+                         {"limits",
+                          {{"storage", cli::to_json(limits.storage)},
+                           {"messages", cli::to_json(limits.messages)},
+                           {"message", cli::to_json(limits.message)}}}});
+        return;
+    }
+    std::string line = printable(user.name()) + "\t";
+    if (!usage) {
+        listing.line(line + "no mailbox yet");
+        return;
+    }
+    constexpr std::uint64_t kWhole = 100;
+    line += format_size(usage->storage) + " of " + size_text(limits.storage);
+    if (limits.storage && *limits.storage > 0) {
+        const double share = static_cast<double>(usage->storage) / static_cast<double>(*limits.storage);
+        line += " (" + std::to_string(static_cast<std::uint64_t>(share * kWhole)) + "%)";
+    }
+    line += "\t" + std::to_string(usage->messages) + " of " +
+            (limits.messages ? std::to_string(*limits.messages) : std::string("unlimited")) + " messages";
+    listing.line(line);
+}
+
+std::string difference_line(const User& user, const Usage& books, const Usage& truth) {
+    return printable(user.name()) + "\tbooks: " + std::to_string(books.storage) + " bytes, " +
+           std::to_string(books.messages) + " messages\tstore: " + std::to_string(truth.storage) + " bytes, " +
+           std::to_string(truth.messages) + " messages";
+}
+
+Json difference_json(const User& user, const Usage& books, const Usage& truth) {
+    return {{"name", user.name()}, {"books", to_json(books)}, {"store", to_json(truth)}};
+}
+
+// Puts the books right and tells, if asked to, where they differed.
+Result<int> recount(const Options& options, const Selection& selection, Config config) {
+    auto instance = Instance::open(std::move(config));
+    if (!instance) return std::move(instance).error();
+    Mda& mda = (*instance)->mda();
+    Progress progress("recounted", options.quiet);
+    std::optional<Listing> listing;
+    if (options.json || options.verbose) listing.emplace(options.json);
+    return each_selected((*instance)->db(), (*instance)->config(), selection, progress,
+                         [&](const User& user) -> Result<int> {
+                             auto books = usage_of(mda, user);
+                             // Books that cannot be read are no reason not to put them right.
+                             if (books && !*books) return kSuccess;
+                             auto truth = mda.recount(user);
+                             if (!truth) return std::move(truth).error();
+                             if (!listing) return kSuccess;
+                             const Usage before = books ? **books : Usage{};
+                             progress.wipe();
+                             if (options.json) {
+                                 listing->row(difference_json(user, before, *truth));
+                             } else {
+                                 listing->line(difference_line(user, before, *truth));
+                             }
+                             return kSuccess;
+                         });
+}
+
+// Prints whose books differ from the store, and changes nothing.
+Result<int> check_books(const Options& options, const Selection& selection, const Config& config) {
+    auto db = open_database(config, SqlUserDb::Missing::fail);
+    if (!db) return std::move(db).error();
+    auto dry = DryRun::make(config, **db);
+    if (!dry) return std::move(dry).error();
+    Mda& mda = (*dry)->mda();
+    Progress progress("checked", options.quiet);
+    Listing listing(options.json);
+    return each_selected(**db, config, selection, progress, [&](const User& user) -> Result<int> {
+        auto books = usage_of(mda, user);
+        if (!books) return std::move(books).error();
+        if (!*books) return kSuccess;
+        auto truth = mda.recount(user);
+        if (!truth) return std::move(truth).error();
+        if (**books == *truth) return kSuccess;
+        progress.wipe();
+        if (options.json) {
+            listing.row(difference_json(user, **books, *truth));
+        } else {
+            listing.line(difference_line(user, **books, *truth));
+        }
+        return kFailure;
+    });
+}
+
+}  // namespace
+
+Result<int> quota_show(const Options& options) {
+    auto selection = selection_of(options, true);
+    if (!selection) return std::move(selection).error();
+    auto config = read_config(options);
+    if (!config) return std::move(config).error();
+    auto instance = Instance::open(*std::move(config));
+    if (!instance) return std::move(instance).error();
+    Progress progress("looked at", true);
+    Listing listing(options.json);
+    return each_selected((*instance)->db(), (*instance)->config(), *selection, progress,
+                         [&](const User& user) -> Result<int> {
+                             auto usage = usage_of((*instance)->mda(), user);
+                             if (!usage) return std::move(usage).error();
+                             show_row(listing, user, *usage);
+                             return kSuccess;
+                         });
+}
+
+Result<int> quota_recount(const Options& options) {
+    auto selection = selection_of(options, false);
+    if (!selection) return std::move(selection).error();
+    auto config = read_config(options);
+    if (!config) return std::move(config).error();
+    if (options.check) return check_books(options, *selection, *config);
+    return recount(options, *selection, *std::move(config));
+}
+
+}  // namespace roost::cli
