@@ -106,7 +106,23 @@ Result<void> Files::write(int fd, std::string_view data, std::string_view path) 
     return {};
 }
 
+Result<void> Files::truncate(int fd, std::uint64_t size, std::string_view path) {
+    if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); }) == 0) return {};
+    return system_error(errno, "cannot cut " + std::string(path) + " to " + std::to_string(size) + " bytes");
+}
+
 Result<void> Files::copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) {
+    // Inside the kernel where it can do that between these two files; what is left goes through a buffer.
+    constexpr std::size_t kPiece = 1U << 30U;
+    for (auto at = static_cast<off_t>(offset); size > 0;) {
+        const ssize_t done =
+            retry([&] { return ::copy_file_range(from, &at, to, nullptr, std::min<std::uint64_t>(size, kPiece), 0); });
+        if (done < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO))
+            return system_error(errno, "cannot write " + std::string(path));
+        if (done <= 0) break;
+        offset += static_cast<std::uint64_t>(done);
+        size -= static_cast<std::uint64_t>(done);
+    }
     constexpr std::size_t kBuffer = 256 * 1024;
     std::vector<char> buffer(std::min<std::uint64_t>(size, kBuffer));
     while (size > 0) {

@@ -53,6 +53,8 @@ public:
     virtual Result<void> write(int fd, std::string_view data, std::string_view path);
     // Copies `size` bytes from `offset` of `from` to the end of what was written to `to`, in constant memory.
     virtual Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path);
+    // ftruncate(2).
+    virtual Result<void> truncate(int fd, std::uint64_t size, std::string_view path);
     // Lets the empty file `to` share the blocks of all of `from` (FICLONE): an Error where the file system cannot.
     virtual Result<void> clone(int from, int to, std::string_view path);
     // fchmod(2), which the umask has no part in.

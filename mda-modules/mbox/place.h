@@ -1,0 +1,47 @@
+// Where a user's mailboxes are, and making and taking them away.
+#pragma once
+
+#include "base/files.h"
+#include "base/result.h"
+#include "config/setting.h"
+#include "mail/folder.h"
+#include "mailbox.h"
+#include "user/user.h"
+
+#include <string>
+
+namespace roost::mbox {
+
+// Where a user's mail is.
+struct Place {
+    std::string dir;      // the directory of INBOX
+    std::string name;     // INBOX's file in it
+    std::string folders;  // the directory of the folders
+    bool own_dir;         // the template gives every user a `dir` of his own
+
+    // As allocated. An Error (misconfigured) if the allocation cannot be used.
+    static Result<Place> of(const User& user);
+    bool folders_inside() const { return folders.starts_with(dir + "/"); }
+};
+
+// Makes the mailbox, or takes what is there, and returns mbox.path and mbox.folders. Durable.
+Result<Settings> allocate(Files& files, const Rules& rules, const User& user);
+
+// Removes what allocate made, if `user` does not have it and no mail is in it.
+Result<void> release(Files& files, const User& user, const Settings& allocation);
+
+// Removes the user's mailbox and folders. What is gone already is a success.
+Result<void> purge(Files& files, const User& user);
+
+// Opens the directory of INBOX. An Error if it is gone.
+Result<Fd> open_inbox_dir(Files& files, const Place& place);
+
+struct Target {
+    Folder folder;
+    Mailbox mailbox;
+};
+// Opens the mailbox of a folder, made if it is missing and `create` says so, and otherwise INBOX. A link in the place
+// of a folder, or one that cannot be opened, is an Error.
+Result<Target> open_target(Files& files, const Rules& rules, const User& user, const Folder& folder, bool create);
+
+}  // namespace roost::mbox
