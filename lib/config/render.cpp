@@ -166,7 +166,7 @@ std::string render_manual(std::span<const NamedTable> tables) {
             [&](std::string_view section) {
                 if (open) out += ".El\n";
                 open = true;
-                out.append(".Ss \\&[").append(section).append("]\n");
+                out.append(".Ss [").append(section).append("]\\&\n");  // no delimiter, but a word
                 if (!table.title.empty()) append_sentences(out, table.title + ".");
                 out += ".Bl -tag -width Ds\n";
             },

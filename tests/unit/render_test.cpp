@@ -119,6 +119,6 @@ TEST_CASE("The manual says kind, default and narrowest level of every setting") 
               ".It Cm words No = Cm one | two | three\nChoose.\nDefault:\n.Ql \\&one .\nLevels: file to user.\n") !=
           std::string::npos);
     CHECK(manual.find("Nothing.\nDefault: empty.\nLevels: file to domain.\n") != std::string::npos);
-    CHECK(manual.find(".Ss \\&[quota]\n.Bl -tag -width Ds\n.It Cm storage No = Ar size\n") != std::string::npos);
-    CHECK(manual.find(".Ss \\&[odd]\nMDA module odd: it is odd.\n.Bl -tag -width Ds\n") != std::string::npos);
+    CHECK(manual.find(".Ss [quota]\\&\n.Bl -tag -width Ds\n.It Cm storage No = Ar size\n") != std::string::npos);
+    CHECK(manual.find(".Ss [odd]\\&\nMDA module odd: it is odd.\n.Bl -tag -width Ds\n") != std::string::npos);
 }
