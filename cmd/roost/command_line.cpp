@@ -266,8 +266,8 @@ std::string dump_options() {
         for (const OptionRow& option : options()) {
             const bool listed = command == nullptr ? is_common(option) : !is_common(option) && takes(*command, option);
             if (listed)
-                list.push_back({{"name", option.name},
-                                {"letter", option.letter == 0 ? std::string() : std::string(1, option.letter)},
+                list.push_back({{"name", "--" + std::string(option.name)},
+                                {"letter", option.letter == 0 ? std::string() : std::string({'-', option.letter})},
                                 {"value", option.value},
                                 {"help", option.help}});
         }

@@ -83,8 +83,8 @@ struct Invocation {
 // Reads argv without the program's name. Errors are malformed: something is wrong with what was typed.
 Result<Invocation> parse_command_line(const std::vector<std::string>& arguments);
 
-// {"user add": {"operands": "...", "options": [{"name", "letter", "value", "help"}, ...]}, ...}; the key "" holds the
-// common options. For tests and tools.
+// {"user add": {"operands": "...", "options": [{"name": "--json", "letter": "", "value": "", "help": "..."}, ...]},
+// ...}; the key "" holds the common options. For tests and tools.
 std::string dump_options();
 
 // An Error about what was typed; its status is kUsage.

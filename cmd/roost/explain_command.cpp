@@ -58,7 +58,7 @@ void explain_settings(Explanation& out, const User& user) {
 std::string full_text(const Explanation& out) {
     if (out.outcome == Outcome::message_too_large)
         return "the message has " + std::to_string(out.size) + " bytes, the limit is " + size_text(out.limits.message);
-    return "the mailbox is full";
+    return "the mailbox is full, or would be: see usage and limits";
 }
 
 // From the mailbox on: is there one, and does the message fit?

@@ -40,8 +40,12 @@ void Listing::row(const Json& row) {
 void Listing::line(std::string_view text) { std::cout << text << '\n'; }
 
 void print_field(std::string_view name, std::string_view value) {
-    constexpr int kColumn = 10;
-    std::cout << std::left << std::setw(kColumn) << name << ' ' << printable(value) << '\n';
+    constexpr int kColumn = 11;
+    if (value.empty()) {
+        std::cout << name << '\n';
+    } else {
+        std::cout << std::left << std::setw(kColumn) << name << printable(value) << '\n';
+    }
 }
 
 void print_settings(const Settings& settings) {

@@ -44,7 +44,7 @@ private:
     bool any_ = false;
 };
 
-// Prints one record: names and values in two columns.
+// A name and its value in two columns; without a value, the heading of what follows.
 void print_field(std::string_view name, std::string_view value);
 // Each setting on a line of its own, indented.
 void print_settings(const Settings& settings);
