@@ -70,7 +70,8 @@ Result<std::string> expand_path(std::string_view key, std::string_view pattern, 
         else if (name == "local")
             path += component(user.local());
         else if (name == "domain")
-            path += component(user.domain());
+            // "alice@" is not "alice", though neither has a domain.
+            path += user.name().ends_with('@') ? "%40" : component(user.domain());
         else if (name == "hash")
             path += hash_path(user.name());
         else
