@@ -18,7 +18,7 @@ namespace {
 
 std::string in(DirRef dir, std::string_view name) {
     if (name.starts_with('/') || dir.path.empty()) return std::string(name);
-    return std::string(dir.path) + "/" + std::string(name);
+    return std::string(dir.path) + (dir.path.ends_with('/') ? "" : "/") + std::string(name);
 }
 
 // Calls until it is not interrupted by a signal.

@@ -4,7 +4,9 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 
 #include "base/text.h"
@@ -51,6 +53,13 @@ Result<void> open_log(std::string_view ident, std::string_view target, LogLevel 
                 name, std::make_shared<spdlog::sinks::syslog_sink_mt>(name, LOG_PID, LOG_MAIL, true));
             made->set_pattern("%v");
         } else if (target.starts_with('/')) {
+            // spdlog would make missing directories; a mistyped path must not become one.
+            const std::string directory(target.substr(0, target.rfind('/') + 1));
+            if (::access(directory.c_str(), F_OK) != 0) {
+                Error error = system_error(errno, "cannot open the log " + std::string(target), "check log.target");
+                error.outcome = Outcome::misconfigured;
+                return error;
+            }
             made = std::make_shared<spdlog::logger>(
                 name, std::make_shared<spdlog::sinks::basic_file_sink_mt>(std::string(target)));
             made->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %n[%P] %l: %v");
