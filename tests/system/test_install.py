@@ -127,6 +127,9 @@ def test_no_installed_file_names_the_place_it_was_built_in(installed):
 @pytest.mark.parametrize("build", BUILDERS)
 def test_the_module_of_the_manual_is_built_from_installed_files_loaded_and_used(installed, tmp_path, workshop, build):
     build(installed, workshop, literal_block(PAGE, '// MDA module "flat"'), "mda", "flat")
+    needed = must("objdump", "-p", f"{module_dir(installed)}/mda-flat.so")
+    assert "NEEDED" in needed and "libstdc++" not in needed, "it would bring a C++ library of its own"
+
     site = installed_site(installed, tmp_path / "site")
     mail = site.path / "flat"
     site.write_conf(

@@ -187,12 +187,33 @@ def test_the_examples_for_mtas_say_what_the_recipes_say(begin, recipe):
         assert " ".join(line.removesuffix("\\").split()) in text
 
 
-def test_the_options_of_roost_are_those_of_its_manual(site):
-    result = site.run("roost", "--dump-options")
-    assert result.returncode == 0
-    dumped = {word for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", result.stdout.decode())}
-    described = {f"-{flag}" for flag in re.findall(r"\bFl (\S+?)(?= |$|\))", plain((MAN / "roost.8").read_text()), re.M)}
-    assert {flag for flag in dumped if flag != "--dump-options"} == described
+def usage_of(line):
+    """An .It line of roost(8) in the notation of --help: "user list [--domain DOMAIN] [--json]"."""
+    text = plain(line).replace(" Ns = Ns Ar ", "=").replace("Oo ", "[").replace(" Oc", "]")
+    text = re.sub(r"Op ((?:(?!Op |\[).)+?)(?= Op | \[|$)", r"[\1]", text)
+    return re.sub(r"Fl -", "--", re.sub(r"\b(?:Ic|Ar) ", "", text)).lower()
+
+
+def test_the_commands_of_roost_and_their_options_and_operands_are_those_of_its_manual(site):
+    dumped = json.loads(site.run("roost", "--dump-options").stdout)
+    wanted = {}
+    for command, row in dumped.items():
+        options = [f"[--{o['name']}{' ' + o['value'] if o['value'] else ''}]" for o in row["options"]]
+        wanted[command] = sorted(re.findall(r"\[[^\]]*\]|\S+", f"{row['operands']} {' '.join(options)}".lower()))
+    common = wanted.pop("")
+    described = {}
+    for line in re.findall(r"^\.It Ic (.+)$", section("roost.8", "COMMANDS"), re.MULTILINE):
+        command = re.match(r"[a-z ]*[a-z](?= [A-Z]|$)", line)[0]
+        described[command] = sorted(re.findall(r"\[[^\]]*\]|\S+", usage_of(line)[len(command) :]))
+    assert described == wanted
+    items = []
+    for line in options_in("roost.8", "OPTIONS"):
+        name = re.findall(r"--\S+(?: \S+)?", line)[0].lower()
+        if f"[{name}]" in common:
+            items.append(f"[{name}]")
+            letter = next(o["letter"] for o in dumped[""]["options"] if f"--{o['name']}" == name.split()[0])
+            assert not letter or line.startswith(f"-{letter}"), line
+    assert sorted(items) == common
 
 
 # roost-users(5)
