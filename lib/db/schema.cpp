@@ -9,14 +9,18 @@ namespace {
 
 constexpr std::string_view kStepLine = "\n-- step ";
 
-// 0: there are no tables of Roost's.
-Result<std::int64_t> version_of(Database& db) {
-    auto version = db.read("read the schema version", [](soci::session& sql) -> Result<std::int64_t> {
+Result<std::int64_t> read_version(Database& db) {
+    return db.read("read the schema version", [](soci::session& sql) -> Result<std::int64_t> {
         std::int64_t number = 0;
         soci::indicator given = soci::i_ok;
         sql << "SELECT max(version) FROM roost_schema", soci::into(number, given);
         return given == soci::i_ok ? number : 0;
     });
+}
+
+// 0: there are no tables of Roost's.
+Result<std::int64_t> version_of(Database& db) {
+    auto version = read_version(db);
     if (version) return version;
     // Only after a failure, so that the common case costs one query.
     auto tables = db.read("read the schema", [](soci::session& sql) -> Result<int> {
@@ -24,8 +28,9 @@ Result<std::int64_t> version_of(Database& db) {
         sql << "SELECT count(*) FROM sqlite_master WHERE name = 'roost_schema'", soci::into(count);
         return count;
     });
-    if (tables && *tables == 0) return std::int64_t{0};
-    return version;
+    if (!tables) return version;
+    // If it is there, somebody may have made it since the first try.
+    return *tables == 0 ? std::int64_t{0} : read_version(db);
 }
 
 Error newer(const Database& db, std::int64_t version, std::size_t known) {
