@@ -22,7 +22,7 @@ constexpr std::size_t kCommonOptions = 6;
 constexpr std::array<OptionRow, 15> kOptions{{
     {"config", 'c', "FILE", "The configuration file, in place of /etc/roost/roost.conf."},
     {"override", 'o', "KEY=VALUE", "Overrides a setting of the configuration file. May be repeated."},
-    {"quiet", 'q', "", "Prints no warnings and no progress."},
+    {"quiet", 'q', "", "Shows no progress."},
     {"verbose", 'v', "", "Says what was done."},
     {"help", 'h', "", "Explains the command."},
     {"version", 0, "", "Prints the version."},

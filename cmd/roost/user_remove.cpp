@@ -1,5 +1,7 @@
 // roost user remove.
+#include <cerrno>
 #include <iostream>
+#include <thread>
 
 #include "base/text.h"
 #include "commands.h"
@@ -11,7 +13,7 @@
 namespace roost::cli {
 namespace {
 
-constexpr std::chrono::seconds kLockTime(60);
+constexpr std::chrono::seconds kPatience(60);
 
 Result<int> remove_record(const Options& options, const Config& config, const std::string& name) {
     auto db = open_database(config, SqlUserDb::Missing::fail);
@@ -36,11 +38,22 @@ Error half_done(Error error, const std::string& name) {
     return error;
 }
 
+// A delivery that began before may still put its message into the mailbox while that is being removed.
+Result<void> purge_mailbox(Mda& mda, const User& user) {
+    constexpr std::chrono::milliseconds kPause(20);
+    const Deadline deadline = Deadline::in(kPatience);
+    while (true) {
+        auto purged = mda.purge(user);
+        if (purged || purged.error().sys != ENOTEMPTY || deadline.expired()) return purged;
+        std::this_thread::sleep_for(kPause);
+    }
+}
+
 // From when the record is disabled no new delivery begins, and none makes the mailbox anew while the lock is held. One
 // that began earlier finds the mailbox gone, which is temporary trouble for it, and the user gone at the next try.
 Result<int> purge(Instance& instance, const std::string& name) {
     SqlUserDb& db = instance.db();
-    auto lock = db.lock(name, Deadline::in(kLockTime));
+    auto lock = db.lock(name, Deadline::in(kPatience));
     if (!lock) return std::move(lock).error();
     auto disabled = db.change_user(name, {}, false);
     if (!disabled) return std::move(disabled).error();
@@ -54,7 +67,7 @@ Result<int> purge(Instance& instance, const std::string& name) {
     auto ready = instance.mda().check(*user);
     if (!ready) return half_done(std::move(ready).error(), name);
     if (ready->complete()) {
-        auto purged = instance.mda().purge(*user);
+        auto purged = purge_mailbox(instance.mda(), *user);
         if (!purged) return half_done(std::move(purged).error(), name);
     } else if (allocated) {
         return half_done(
