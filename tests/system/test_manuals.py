@@ -198,7 +198,7 @@ def test_the_commands_of_roost_and_their_options_and_operands_are_those_of_its_m
     dumped = json.loads(site.run("roost", "--dump-options").stdout)
     wanted = {}
     for command, row in dumped.items():
-        options = [f"[--{o['name']}{' ' + o['value'] if o['value'] else ''}]" for o in row["options"]]
+        options = [f"[{o['name']}{' ' + o['value'] if o['value'] else ''}]" for o in row["options"]]
         wanted[command] = sorted(re.findall(r"\[[^\]]*\]|\S+", f"{row['operands']} {' '.join(options)}".lower()))
     common = wanted.pop("")
     described = {}
@@ -211,8 +211,8 @@ def test_the_commands_of_roost_and_their_options_and_operands_are_those_of_its_m
         name = re.findall(r"--\S+(?: \S+)?", line)[0].lower()
         if f"[{name}]" in common:
             items.append(f"[{name}]")
-            letter = next(o["letter"] for o in dumped[""]["options"] if f"--{o['name']}" == name.split()[0])
-            assert not letter or line.startswith(f"-{letter}"), line
+            letter = next(o["letter"] for o in dumped[""]["options"] if o["name"] == name.split()[0])
+            assert line.startswith(f"{letter} " if letter else "--"), line
     assert sorted(items) == common
 
 
