@@ -15,136 +15,104 @@ namespace roost::test {
 // Does what Files does, except where armed. Any thread while not armed.
 class FaultyFiles : public Files {
 public:
-  // The operation number `nth` from now, counted from 1, fails with `sys`;
-  // those after it work again. A failing write() writes half first.
-  void arm(std::size_t nth, int sys) {
-    count_ = 0;
-    nth_ = nth;
-    sys_ = sys;
-  }
-  void disarm() { nth_ = 0; }
-  // Whether that operation was reached.
-  bool fired() const { return count_ >= nth_; }
-
-  // Called before each operation with its name and the last path component it
-  // is about; a number other than 0 is the errno that it fails with.
-  std::function<int(std::string_view operation, const std::string &name,
-                    DirRef dir)>
-      before;
-  // May change what stat() found.
-  std::function<void(const std::string &name, struct stat &)> on_stat;
-
-  Result<Fd> open(DirRef dir, const std::string &name, int flags, mode_t mode,
-                  Follow follow) override {
-    if (auto fault = fails("open", name, dir))
-      return *fault;
-    return Files::open(dir, name, flags, mode, follow);
-  }
-  Result<Fd> open_dir(DirRef dir, const std::string &name,
-                      Follow follow) override {
-    if (auto fault = fails("open_dir", name, dir))
-      return *fault;
-    return Files::open_dir(dir, name, follow);
-  }
-  Result<bool> make_dir(DirRef dir, const std::string &name,
-                        mode_t mode) override {
-    if (auto fault = fails("make_dir", name, dir))
-      return *fault;
-    return Files::make_dir(dir, name, mode);
-  }
-  Result<void> rename_new(DirRef from, const std::string &old_name, DirRef to,
-                          const std::string &name) override {
-    if (auto fault = fails("rename_new", name, to))
-      return *fault;
-    return Files::rename_new(from, old_name, to, name);
-  }
-  Result<void> rename(DirRef from, const std::string &old_name, DirRef to,
-                      const std::string &name) override {
-    if (auto fault = fails("rename", name, to))
-      return *fault;
-    return Files::rename(from, old_name, to, name);
-  }
-  Result<void> link(DirRef from, const std::string &old_name, DirRef to,
-                    const std::string &name) override {
-    if (auto fault = fails("link", name, to))
-      return *fault;
-    return Files::link(from, old_name, to, name);
-  }
-  Result<void> unlink(DirRef dir, const std::string &name) override {
-    if (auto fault = fails("unlink", name, dir))
-      return *fault;
-    return Files::unlink(dir, name);
-  }
-  Result<void> remove_dir(DirRef dir, const std::string &name) override {
-    if (auto fault = fails("remove_dir", name, dir))
-      return *fault;
-    return Files::remove_dir(dir, name);
-  }
-  Result<void> write(int fd, std::string_view data,
-                     std::string_view path) override {
-    if (auto fault = fails("write", std::string(path), {fd, {}})) {
-      static_cast<void>(
-          Files::write(fd, data.substr(0, data.size() / 2), path));
-      return *fault;
+    // The operation number `nth` from now, counted from 1, fails with `sys`;
+    // those after it work again. A failing write() writes half first.
+    void arm(std::size_t nth, int sys) {
+        count_ = 0;
+        nth_ = nth;
+        sys_ = sys;
     }
-    return Files::write(fd, data, path);
-  }
-  Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to,
-                    std::string_view path) override {
-    if (auto fault = fails("copy", std::string(path), {to, {}}))
-      return *fault;
-    return Files::copy(from, offset, size, to, path);
-  }
-  Result<void> clone(int from, int to, std::string_view path) override {
-    if (auto fault = fails("clone", std::string(path), {to, {}}))
-      return *fault;
-    return Files::clone(from, to, path);
-  }
-  Result<void> set_mode(int fd, mode_t mode, std::string_view path) override {
-    if (auto fault = fails("set_mode", std::string(path), {fd, {}}))
-      return *fault;
-    return Files::set_mode(fd, mode, path);
-  }
-  Result<void> set_owner(int fd, uid_t uid, gid_t gid,
-                         std::string_view path) override {
-    if (auto fault = fails("set_owner", std::string(path), {fd, {}}))
-      return *fault;
-    return Files::set_owner(fd, uid, gid, path);
-  }
-  Result<void> sync_data(int fd, std::string_view path) override {
-    if (auto fault = fails("sync_data", std::string(path), {fd, {}}))
-      return *fault;
-    return Files::sync_data(fd, path);
-  }
-  Result<void> sync(int fd, std::string_view path) override {
-    if (auto fault = fails("sync", std::string(path), {fd, {}}))
-      return *fault;
-    return Files::sync(fd, path);
-  }
-  Result<struct stat> stat(DirRef dir, const std::string &name) override {
-    if (auto fault = fails("stat", name, dir))
-      return *fault;
-    auto found = Files::stat(dir, name);
-    if (found && on_stat)
-      on_stat(name, *found);
-    return found;
-  }
+    void disarm() { nth_ = 0; }
+    // Whether that operation was reached.
+    bool fired() const { return count_ >= nth_; }
+
+    // Called before each operation with its name and the last path component it
+    // is about; a number other than 0 is the errno that it fails with.
+    std::function<int(std::string_view operation, const std::string& name, DirRef dir)> before;
+    // May change what stat() found.
+    std::function<void(const std::string& name, struct stat&)> on_stat;
+
+    Result<Fd> open(DirRef dir, const std::string& name, int flags, mode_t mode, Follow follow) override {
+        if (auto fault = fails("open", name, dir)) return *fault;
+        return Files::open(dir, name, flags, mode, follow);
+    }
+    Result<Fd> open_dir(DirRef dir, const std::string& name, Follow follow) override {
+        if (auto fault = fails("open_dir", name, dir)) return *fault;
+        return Files::open_dir(dir, name, follow);
+    }
+    Result<bool> make_dir(DirRef dir, const std::string& name, mode_t mode) override {
+        if (auto fault = fails("make_dir", name, dir)) return *fault;
+        return Files::make_dir(dir, name, mode);
+    }
+    Result<void> rename_new(DirRef from, const std::string& old_name, DirRef to, const std::string& name) override {
+        if (auto fault = fails("rename_new", name, to)) return *fault;
+        return Files::rename_new(from, old_name, to, name);
+    }
+    Result<void> rename(DirRef from, const std::string& old_name, DirRef to, const std::string& name) override {
+        if (auto fault = fails("rename", name, to)) return *fault;
+        return Files::rename(from, old_name, to, name);
+    }
+    Result<void> link(DirRef from, const std::string& old_name, DirRef to, const std::string& name) override {
+        if (auto fault = fails("link", name, to)) return *fault;
+        return Files::link(from, old_name, to, name);
+    }
+    Result<void> unlink(DirRef dir, const std::string& name) override {
+        if (auto fault = fails("unlink", name, dir)) return *fault;
+        return Files::unlink(dir, name);
+    }
+    Result<void> remove_dir(DirRef dir, const std::string& name) override {
+        if (auto fault = fails("remove_dir", name, dir)) return *fault;
+        return Files::remove_dir(dir, name);
+    }
+    Result<void> write(int fd, std::string_view data, std::string_view path) override {
+        if (auto fault = fails("write", std::string(path), {fd, {}})) {
+            static_cast<void>(Files::write(fd, data.substr(0, data.size() / 2), path));
+            return *fault;
+        }
+        return Files::write(fd, data, path);
+    }
+    Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override {
+        if (auto fault = fails("copy", std::string(path), {to, {}})) return *fault;
+        return Files::copy(from, offset, size, to, path);
+    }
+    Result<void> clone(int from, int to, std::string_view path) override {
+        if (auto fault = fails("clone", std::string(path), {to, {}})) return *fault;
+        return Files::clone(from, to, path);
+    }
+    Result<void> set_mode(int fd, mode_t mode, std::string_view path) override {
+        if (auto fault = fails("set_mode", std::string(path), {fd, {}})) return *fault;
+        return Files::set_mode(fd, mode, path);
+    }
+    Result<void> set_owner(int fd, uid_t uid, gid_t gid, std::string_view path) override {
+        if (auto fault = fails("set_owner", std::string(path), {fd, {}})) return *fault;
+        return Files::set_owner(fd, uid, gid, path);
+    }
+    Result<void> sync_data(int fd, std::string_view path) override {
+        if (auto fault = fails("sync_data", std::string(path), {fd, {}})) return *fault;
+        return Files::sync_data(fd, path);
+    }
+    Result<void> sync(int fd, std::string_view path) override {
+        if (auto fault = fails("sync", std::string(path), {fd, {}})) return *fault;
+        return Files::sync(fd, path);
+    }
+    Result<struct stat> stat(DirRef dir, const std::string& name) override {
+        if (auto fault = fails("stat", name, dir)) return *fault;
+        auto found = Files::stat(dir, name);
+        if (found && on_stat) on_stat(name, *found);
+        return found;
+    }
 
 private:
-  std::optional<Error> fails(std::string_view operation,
-                             const std::string &name, DirRef dir) {
-    int sys = ++count_ == nth_ ? sys_ : 0;
-    if (sys == 0 && before)
-      sys = before(operation, name, dir);
-    if (sys == 0)
-      return std::nullopt;
-    return system_error(sys, "injected into " + std::string(operation) +
-                                 " of " + name);
-  }
+    std::optional<Error> fails(std::string_view operation, const std::string& name, DirRef dir) {
+        int sys = ++count_ == nth_ ? sys_ : 0;
+        if (sys == 0 && before) sys = before(operation, name, dir);
+        if (sys == 0) return std::nullopt;
+        return system_error(sys, "injected into " + std::string(operation) + " of " + name);
+    }
 
-  std::atomic<std::size_t> count_{0};
-  std::size_t nth_ = 0;
-  int sys_ = 0;
+    std::atomic<std::size_t> count_{0};
+    std::size_t nth_ = 0;
+    int sys_ = 0;
 };
 
-} // namespace roost::test
+}  // namespace roost::test
