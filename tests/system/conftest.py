@@ -3,6 +3,7 @@
 The environment names the trees: ROOST_SOURCE (sources) and ROOST_BUILD (a build of them; ctest sets both).
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -197,18 +198,32 @@ def pytest_configure(config):
     config.pluginmanager.register(Results())
 
 
-@pytest.fixture
-def tmp_path():
-    """A private directory below the build tree, gone after the test (ROOST_KEEP=1 in the environment keeps it).
-
-    In place of pytest's own, which leaves directories behind.
-    """
+@contextlib.contextmanager
+def private_dir():
+    """A private directory below the build tree, gone afterwards (ROOST_KEEP=1 in the environment keeps it)."""
     top = BUILD / "scratch"
     top.mkdir(parents=True, exist_ok=True)
     path = pathlib.Path(tempfile.mkdtemp(prefix="t", dir=top))
-    yield path
-    if not os.environ.get("ROOST_KEEP"):
-        shutil.rmtree(path, ignore_errors=True)
+    path.chmod(0o755)  # MTAs and mail users come in too
+    try:
+        yield path
+    finally:
+        if not os.environ.get("ROOST_KEEP"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def tmp_path():
+    """A private directory for one test, in place of pytest's own, which leaves directories behind."""
+    with private_dir() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def module_path():
+    """A private directory for the tests of one file."""
+    with private_dir() as path:
+        yield path
 
 
 @pytest.fixture

@@ -1,0 +1,386 @@
+"""roost-deliver where something is wrong: each time one clear line that names the object, a temporary failure where the
+trouble is ours, nothing lost and nothing half visible."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import SAMPLE, body_of
+
+ALICE = "alice@example.org"
+
+
+@pytest.fixture
+def alice(site):
+    site.add(ALICE)
+    return site
+
+
+@pytest.fixture
+def known(alice):
+    """A site whose user has a mailbox with one message."""
+    assert alice.deliver(ALICE).returncode == 0
+    return alice
+
+
+def temporary(result, *named):
+    """Asserts one line that begins with a temporary code and names each of `named`."""
+    text = result.stderr.decode()
+    assert result.returncode == 75, (result.returncode, text)
+    assert re.match(r"4\.\d\.\d .+\n\Z", text), text
+    for name in named:
+        assert str(name) in text, f"{name} is not named in: {text}"
+
+
+def files_below(path):
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if not file.is_dir())
+
+
+# Configuration
+
+
+def test_missing_configuration(alice):
+    missing = alice.path / "none.conf"
+    temporary(alice.run("roost-deliver", "-c", missing, "-d", ALICE, stdin=SAMPLE), missing)
+
+
+def test_configuration_that_is_a_directory(alice):
+    temporary(alice.run("roost-deliver", "-c", alice.path, "-d", ALICE, stdin=SAMPLE), alice.path)
+
+
+def test_configuration_that_may_not_be_read(alice):
+    alice.conf.chmod(0)
+    user = {} if os.getuid() else {"user": 65534, "group": 65534, "extra_groups": []}
+    try:
+        result = alice.run("roost-deliver", "-c", alice.conf, "-d", ALICE, stdin=SAMPLE, **user)
+    except PermissionError:
+        pytest.skip("another user cannot reach the build tree")
+    finally:
+        alice.conf.chmod(0o644)
+    temporary(result, alice.conf, "ermission")
+
+
+@pytest.mark.parametrize("line, named", [
+    ("nonsense", "nonsense"),
+    ("[unclosed", "[unclosed"),
+    ("= 5", "= 5"),
+    ("[quota]\nstorage = 1G\nstorage = 2G", "quota.storage"),
+    ("[quota]\nstorag = 1G", "quota.storage"),  # the nearest key is proposed
+    ("[qouta]\nstorage = 1G", "qouta.storage"),
+    ("[no-such-module]\nkey = 1", "no-such-module.key"),
+    ("[quota]\nstorage = \x01", "quota.storage"),
+])
+def test_bad_line_is_named_with_its_number(alice, line, named):
+    text = "# a comment\n" + alice.conf_text() + line + "\n"
+    alice.write_conf(text)
+    temporary(alice.deliver(ALICE), f"{alice.conf}:{text.count(chr(10))}", named)
+
+
+def test_setting_outside_a_section_is_named(alice):
+    alice.write_conf("storage = 1G\n" + alice.conf_text())
+    temporary(alice.deliver(ALICE), f"{alice.conf}:1", "storage")
+
+
+BAD_VALUES = {
+    "yes|no": ["", "maybe", "1", "yes no"],
+    "size": ["", "lots", "-1", "1.5G", "1Q", "99999999999999999999", "16777216T", "1 G"],
+    "count": ["", "many", "-1", "1K", "99999999999999999999"],
+    "duration": ["", "soon", "5", "-1s", "5 minutes", "99999999999d"],
+    "mode": ["", "rwx", "0999", "01777", "-1"],
+    "allowance": ["", "much", "101%", "-1", "10 %"],
+    "id-range": ["5000", "6000-5000", "0-5", "a-b", "1-99999999999"],
+}
+
+
+def test_every_setting_refuses_what_it_cannot_take(alice):
+    text = alice.roost("config", "sample").stdout.decode()
+    section, seen, kinds = "", 0, set()
+    for line in text.splitlines():
+        if found := re.match(r"\[(\S+)\]", line):
+            section = found[1]
+        found = re.match(r"# *([a-z-]+) = (.*)|([a-z-]+) = (.*)", line)
+        if not found:
+            continue
+        key = f"{section}.{found[1] or found[3]}"
+        default = found[2] if found[1] else found[4]
+        kind = kind_of(key, default)
+        if kind is None:
+            continue
+        kinds.add(kind)
+        for value in BAD_VALUES.get(kind, ["nonsense"]):
+            temporary(alice.deliver(ALICE, SAMPLE, "-o", f"{key}={value}"), key)
+            seen += 1
+    assert seen > 50 and kinds >= {"yes|no", "size", "count", "duration", "allowance", "choice"}
+    assert not list(alice.mail.iterdir())
+
+
+CHOICES = {"delivery.durability", "delivery.detail", "quota.when-full", "log.level"}
+TEXTS = {"users.database", "store.mda", "store.creator", "store.modules", "store.state", "delivery.detail-separators",
+         "log.target", "maildir.path", "maildir.volumes", "mbox.path", "mbox.volumes"}
+
+
+def kind_of(key, default):
+    """What a setting takes, told from its default value: a new setting needs no entry here unless it is a text."""
+    if key in CHOICES:
+        return "choice"
+    if key in TEXTS:
+        return None
+    if default in ("yes", "no"):
+        return "yes|no"
+    if key == "quota.messages":
+        return "count"
+    if key == "quota.grace":
+        return "allowance"
+    if key.endswith("-mode") or key.endswith(".mode"):
+        return "mode"
+    if key.endswith("uids"):
+        return "id-range"
+    if default == "unlimited":
+        return "size"
+    if re.fullmatch(r"\d+(ms|s|m|h|d)", default):
+        return "duration"
+    return None
+
+
+@pytest.mark.parametrize("key, value", [
+    ("users.database", "/plain/path"), ("users.database", "nosuch:db"), ("users.database", "sqlite:relative.db"),
+    ("store.mda", "nosuch"), ("store.mda", "../maildir"), ("store.creator", "nosuch"), ("store.creator", "maildir"),
+    ("store.modules", "/nonexistent/modules"), ("log.target", "relative"), ("log.target", "/nonexistent/dir/log"),
+    ("maildir.path", "relative/%{local}"), ("maildir.path", "/x/%{nosuch}"), ("maildir.path", "/x/../%{local}"),
+    ("maildir.path", "/x/%{local"),
+])
+def test_text_settings_are_checked_where_they_are_used(alice, key, value):
+    if key == "store.modules" and "store.modules" not in alice.settings:
+        pytest.skip("this build has its modules linked in")
+    alice.configure({key: value})
+    result = alice.deliver(ALICE)
+    temporary(result)
+    assert key in result.stderr.decode() or value in result.stderr.decode()
+    assert not list(alice.mail.iterdir())
+
+
+# The user database
+
+
+def test_missing_database(alice):
+    for part in ("users.db", "users.db-wal", "users.db-shm"):
+        (alice.path / part).unlink(missing_ok=True)
+    temporary(alice.deliver(ALICE), alice.db, "database create")
+    assert not alice.db.exists(), "delivery never makes a database"
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "directory", "foreign", "dangling-link"])
+def test_unusable_database(alice, damage):
+    for part in ("users.db", "users.db-wal", "users.db-shm"):
+        (alice.path / part).unlink(missing_ok=True)
+    if damage == "empty":
+        alice.db.touch()
+    elif damage == "garbage":
+        alice.db.write_bytes(b"this is no database, but it is long enough to look like one" * 100)
+    elif damage == "directory":
+        alice.db.mkdir()
+    elif damage == "foreign":
+        alice.sql("CREATE TABLE other (x)")
+    else:
+        alice.db.symlink_to(alice.path / "nowhere")
+    temporary(alice.deliver(ALICE), alice.db)
+
+
+def test_newer_schema_is_refused(alice):
+    tables = [name for (name,) in alice.sql("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    (table,) = [name for name in tables if name not in ("users", "domains", "plans") and "version" in str(
+        alice.sql(f"SELECT sql FROM sqlite_master WHERE name = '{name}'"))]
+    alice.sql(f"UPDATE {table} SET version = version + 1000")
+    temporary(alice.deliver(ALICE), alice.db)
+
+
+def test_database_held_by_another_writer_is_temporary_and_then_works(alice):
+    alice.configure(users__busy_time="200ms")
+    other = sqlite3.connect(alice.db, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    temporary(alice.deliver(ALICE), alice.db)
+    assert alice.messages(ALICE) == []
+    other.execute("ROLLBACK")
+    other.close()
+    assert alice.deliver(ALICE).returncode == 0
+
+
+def test_a_writer_that_is_done_soon_is_waited_for(alice):
+    holder = subprocess.Popen(
+        ["sqlite3", str(alice.db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.stdin.write("BEGIN IMMEDIATE;\nSELECT 'held';\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline() == "held\n"
+    delivery = subprocess.Popen([alice.programs["roost-deliver"], "-c", alice.conf, "-d", ALICE],
+                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    delivery.stdin.write(SAMPLE)
+    delivery.stdin.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        delivery.wait(timeout=0.5)
+    holder.communicate("ROLLBACK;\n", timeout=60)
+    assert delivery.wait(timeout=60) == 0, delivery.stderr.read()
+    delivery.stderr.close()
+    assert len(alice.messages(ALICE)) == 1
+
+
+# Records
+
+
+@pytest.mark.parametrize("settings, named", [
+    ("{not json", "settings"), ("[]", "settings"), ('"text"', "settings"), ("", "settings"),
+    ('{"quota.storage": {"a": 1}}', "quota.storage"), ('{"quota.storage": [1]}', "quota.storage"),
+    ('{"quota.storage": null}', "quota.storage"), ('{"quota.storage": 1.5}', "quota.storage"),
+    ('{"quota.storage": "lots"}', "quota.storage"), ('{"quota.storage": true}', "quota.storage"),
+    ('{"quota.storag": "1G"}', "quota.storag"), ('{"store.mda": "mbox"}', "store.mda"),
+    ('{"delivery.detail": "elsewhere"}', "delivery.detail"), ('{"quota.storage": "1G', "settings"),
+])
+@pytest.mark.parametrize("level", ["user", "domain", "plan"])
+def test_bad_settings_in_the_database(alice, level, settings, named):
+    alice.sql("INSERT INTO plans(name, settings) VALUES ('gold', '{}')")
+    alice.sql("INSERT INTO domains(name, plan, settings) VALUES ('example.org', 'gold', '{}')")
+    table, name = {"user": ("users", ALICE), "domain": ("domains", "example.org"), "plan": ("plans", "gold")}[level]
+    alice.sql(f"UPDATE {table} SET settings = ? WHERE name = ?", (settings, name))
+    temporary(alice.deliver(ALICE), name, named)
+    assert not list(alice.mail.iterdir())
+
+
+@pytest.mark.parametrize("allocation", ["{not json", "[]", "", '{"maildir.path": 5}', '{"maildir.path": "relative"}',
+                                        '{"maildir.path": ""}'])
+def test_bad_allocation_in_the_database(known, allocation):
+    known.sql("UPDATE users SET allocation = ?", (allocation,))
+    temporary(known.deliver(ALICE), ALICE)
+    assert len(known.messages(ALICE)) == 1
+
+
+def test_other_users_mail_goes_on_beside_a_bad_record(alice):
+    alice.add("broken@example.org", settings="{not json")
+    temporary(alice.deliver("broken@example.org"), "broken@example.org")
+    assert alice.deliver(ALICE).returncode == 0
+
+
+# The store
+
+
+def test_vanished_mailbox_is_never_made_anew(known):
+    moved = known.path / "moved"
+    known.maildir(ALICE).rename(moved)
+    temporary(known.deliver(ALICE), known.maildir(ALICE))
+    assert not known.maildir(ALICE).exists()
+    moved.rename(known.maildir(ALICE))
+    assert known.deliver(ALICE).returncode == 0
+    assert len(known.messages(ALICE)) == 2
+
+
+@pytest.mark.parametrize("part", ["new", "cur", "tmp"])
+def test_missing_part_of_a_mailbox_is_made_again(known, part):
+    shutil.rmtree(known.maildir(ALICE) / part)
+    assert known.deliver(ALICE).returncode == 0
+    assert (known.maildir(ALICE) / part).is_dir()
+
+
+def test_volume_that_is_not_mounted_is_never_made(alice):
+    alice.configure({"maildir.volumes": f"{alice.path}/volume1 {alice.path}/volume2",
+                     "maildir.path": "%{domain}/%{local}"})
+    temporary(alice.deliver(ALICE), alice.path / "volume")
+    assert not list(alice.path.glob("volume*"))
+
+
+@pytest.mark.parametrize("planted", ["new", "tmp", "mailbox"])
+def test_planted_link_is_not_followed(known, planted):
+    outside = known.path / "outside"
+    for part in ("new", "cur", "tmp"):
+        (outside / part).mkdir(parents=True)
+    victim = known.maildir(ALICE) if planted == "mailbox" else known.maildir(ALICE) / planted
+    shutil.rmtree(victim)
+    victim.symlink_to(outside if planted == "mailbox" else outside / planted)
+    temporary(known.deliver(ALICE), victim)
+    assert files_below(outside) == []
+
+
+def test_planted_folder_link_is_not_followed(known):
+    outside = known.path / "outside"
+    for part in ("new", "cur", "tmp"):
+        (outside / part).mkdir(parents=True)
+    known.maildir(ALICE, "Lists").symlink_to(outside)
+    result = known.deliver(ALICE, SAMPLE, "-m", "Lists")
+    assert files_below(outside) == []
+    if result.returncode == 0:
+        assert len(known.messages(ALICE)) == 2, "a folder that cannot be used is INBOX"
+    else:
+        temporary(result, ".Lists")
+
+
+def test_planted_books_link_is_not_followed(known):
+    known.configure(quota__storage="1G")
+    victim = known.path / "victim"
+    victim.write_text("precious\n")
+    books = known.maildir(ALICE) / "maildirsize"
+    books.unlink(missing_ok=True)
+    books.symlink_to(victim)
+    known.deliver(ALICE)
+    assert victim.read_text() == "precious\n"
+
+
+def test_file_in_the_place_of_a_directory(known):
+    shutil.rmtree(known.maildir(ALICE) / "new")
+    (known.maildir(ALICE) / "new").write_text("in the way")
+    temporary(known.deliver(ALICE), known.maildir(ALICE) / "new")
+
+
+def test_unwritable_store(alice):
+    if os.getuid() == 0:
+        pytest.skip("root may write everywhere")
+    alice.mail.chmod(0o500)
+    try:
+        temporary(alice.deliver(ALICE), alice.mail, "ermission")
+    finally:
+        alice.mail.chmod(0o700)
+    assert alice.deliver(ALICE).returncode == 0
+
+
+@pytest.fixture
+def small_disk(alice):
+    """The mailboxes and the spool on a file system of 1 MB."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "roost-test", alice.mail], capture_output=True,
+                             check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no mount here: {mounted.stderr.decode().strip()}")
+    yield alice
+    subprocess.run(["umount", "-l", alice.mail], check=True)
+
+
+def test_full_disk_leaves_nothing_behind_and_then_works(small_disk):
+    site = small_disk
+    assert site.deliver(ALICE).returncode == 0
+    before = files_below(site.mail)
+    big = SAMPLE + b"x" * (2 * 1024 * 1024)
+    result = site.deliver(ALICE, big)
+    temporary(result)
+    assert result.stderr.startswith(b"4.3.1 "), result.stderr
+    assert files_below(site.mail) == before
+    assert site.deliver(ALICE).returncode == 0
+    assert len(site.messages(ALICE)) == 2
+
+
+def test_full_disk_at_the_first_mail_leaves_a_mailbox_that_works_later(small_disk):
+    site = small_disk
+    (site.mail / "ballast").write_bytes(b"x" * 1024 * 1024)
+    temporary(site.deliver(ALICE))
+    assert site.messages(ALICE) == []
+    (site.mail / "ballast").unlink()
+    assert site.deliver(ALICE).returncode == 0
+    body_of(site.message(ALICE), SAMPLE)
+
+
+def test_spool_that_cannot_be_used(alice):
+    shutil.rmtree(alice.state)
+    alice.state.write_text("a file in the way")
+    big = SAMPLE + b"x" * (2 * 1024 * 1024)
+    temporary(alice.deliver(ALICE, big), alice.state)
+    assert alice.deliver(ALICE).returncode == 0, "a small message needs no spool"
