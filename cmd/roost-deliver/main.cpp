@@ -40,12 +40,27 @@ int fail(const Error& error) {
     return error.outcome == Outcome::malformed && ::isatty(STDERR_FILENO) != 0 ? kExitUsage : code;
 }
 
+// Ends at once, with the one status that makes every MTA keep the mail. For signal handlers.
+template <std::size_t N>
+[[noreturn]] void end_for_now(const char (&text)[N]) {
+    (void)!::write(STDERR_FILENO, text, N - 1);
+    ::_exit(kExitTemporary);
+}
+
 // The last resort when something hangs that cannot be given a deadline, as a dead file server: rather end with a
 // temporary failure than be killed by the MTA, which may bounce the mail then.
-void on_deadline(int) {
-    constexpr char kText[] = "4.3.0 the delivery did not end before delivery.deadline\n";
-    (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
-    ::_exit(kExitTemporary);
+void on_deadline(int) { end_for_now("4.3.0 the delivery did not end before delivery.deadline\n"); }
+
+// Exim takes a command that a signal ended, as at a shutdown, for a permanent failure.
+void on_signal(int) { end_for_now("4.3.2 the delivery was ended by a signal\n"); }
+
+// What the MTA may have set up badly: a closed descriptor 0 to 2, which the first file opened would become, error
+// texts and all; signals, with which the MTA cannot tell our trouble from the message's.
+void settle_process() {
+    for (int fd = 0; fd <= STDERR_FILENO; ++fd)
+        if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);
+    for (const int quiet : {SIGPIPE, SIGXFSZ}) ::signal(quiet, SIG_IGN);  // the call that caused it fails instead
+    for (const int end : {SIGTERM, SIGINT, SIGHUP}) ::signal(end, on_signal);
 }
 
 void arm_deadline(std::chrono::milliseconds span) {
@@ -148,7 +163,7 @@ int deliver(const DeliverOptions& options) {
 }
 
 int run(int argc, char** argv) {
-    ::signal(SIGPIPE, SIG_IGN);
+    settle_process();
     auto options = read_options(argc, argv);
     if (!options) return fail(options.error());
     switch (options->show) {
