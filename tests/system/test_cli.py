@@ -12,7 +12,6 @@ import time
 import pytest
 
 from conftest import BUILD, PROGRAMS, SAMPLE, Site, clean_env
-from manpage import section
 
 ALICE = "alice@example.org"
 
@@ -56,10 +55,6 @@ def dumped(site):
     return json.loads(ok(site.run("roost", "--dump-options")))
 
 
-def commands(site):
-    return [words for words in dumped(site) if words]
-
-
 def test_help_explains_every_command(site):
     everything = ok(site.run("roost", "--help"))
     for words, row_ in dumped(site).items():
@@ -73,24 +68,6 @@ def test_help_explains_every_command(site):
 
 def test_version_is_said(site):
     assert re.fullmatch(r"roost \d+\.\d+\.\d+\n", ok(site.run("roost", "--version")))
-
-
-def test_the_manual_names_each_command_with_exactly_its_options_and_operands(site):
-    described = {}
-    for line in re.findall(r"^\.It Ic (.*)$", section("roost.8", "COMMANDS"), re.MULTILINE):
-        words = re.match(r"[a-z ]+?(?= (?:Ar|Op|Oo)\b|$)", line)[0]
-        operands = re.sub(r" ?O[op] Fl -.*| ?Oo Fl -.*", "", line[len(words) :])
-        operands = re.sub(r"Oo Ar name Oc|Op Ar name", "[NAME]", operands)
-        operands = re.sub(r"Op Ar key Ns = Ns Ar value \.\.\.", "[key=value ...]", operands)
-        operands = operands.replace("Ar key Ns = Ns Ar value", "key=value").replace("Ar name", "NAME")
-        operands = operands.replace("Ar address", "ADDRESS").replace("Ar key", "key").strip()
-        described[words] = (operands, sorted(f"-{flag}" for flag in re.findall(r"Fl (-\S+)", line)))
-    dump = dumped(site)
-    assert described == {
-        words: (dump[words]["operands"], sorted(option["name"] for option in dump[words]["options"]))
-        for words in dump
-        if words
-    }
 
 
 @pytest.mark.parametrize(
