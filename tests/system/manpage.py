@@ -27,6 +27,7 @@ def literal_block(page, begin):
 
 def section(page, title):
     """The source of one .Sh section of a page."""
-    match = re.search(rf"^\.Sh {re.escape(title)}\n(.*?)(?=^\.Sh |\Z)", (MAN / page).read_text(), re.MULTILINE | re.DOTALL)
+    text = (MAN / page).read_text()
+    match = re.search(rf"^\.Sh {re.escape(title)}\n(.*?)(?=^\.Sh |\Z)", text, re.MULTILINE | re.DOTALL)
     assert match, f"{page} has no section {title}"
     return match[1]

@@ -180,7 +180,8 @@ def test_the_exit_statuses_and_codes_in_the_manual_are_those_of_the_table_of_out
     ],
 )
 def test_the_examples_for_mtas_say_what_the_recipes_say(begin, recipe):
-    text = (SOURCE / "etc" / "recipes" / recipe).read_text().replace("@ROOST_DELIVER@", "/usr/local/libexec/roost-deliver")
+    text = (SOURCE / "etc" / "recipes" / recipe).read_text()
+    text = text.replace("@ROOST_DELIVER@", "/usr/local/libexec/roost-deliver")
     text = " ".join(line for line in text.splitlines() if not line.startswith("#"))
     text = " ".join(text.split())
     for line in literal_block("roost-deliver.8", begin).splitlines():
@@ -305,7 +306,11 @@ def test_every_sql_example_does_what_it_says(site):
 
 
 def test_the_examples_that_insert_or_update_can_be_repeated(site):
-    for title in ("Make a plan, or change it.", "Put a domain on a plan.", "Give all users of a domain a limit for one message."):
+    for title in (
+        "Make a plan, or change it.",
+        "Put a domain on a plan.",
+        "Give all users of a domain a limit for one message.",
+    ):
         block = literal_block("roost-users.5", f"-- {title}")
         site.sql(block)
         before = site.sql("SELECT * FROM domains"), site.sql("SELECT * FROM plans")
@@ -319,8 +324,10 @@ def test_the_schema_file_makes_the_same_database_as_the_command(site):
     other = site.path / "other.db"
     schema = (SOURCE / "etc" / "schema" / "sqlite.sql").read_bytes()
     subprocess.run(["sqlite3", other], input=schema, check=True, capture_output=True)
-    dump = [subprocess.run(["sqlite3", db, ".schema"], check=True, capture_output=True).stdout for db in (other, site.db)]
-    assert dump[0] == dump[1]
+    made_by_file, made_by_command = (
+        subprocess.run(["sqlite3", db, ".schema"], check=True, capture_output=True).stdout for db in (other, site.db)
+    )
+    assert made_by_file == made_by_command
 
 
 def test_mail_for_a_record_that_is_not_valid_waits_and_the_line_names_row_and_key(site):

@@ -68,7 +68,8 @@ def build(folder, file, *macros):
     source = folder.parent / "faulty.cpp"
     source.write_text(FAULTY)
     subprocess.run(
-        [CXX, "-std=c++20", "-fPIC", "-shared", f"-I{SOURCE / 'lib'}", *(f"-D{m}" for m in macros), "-o", folder / file, source],
+        [CXX, "-std=c++20", "-fPIC", "-shared", f"-I{SOURCE / 'lib'}", *(f"-D{macro}" for macro in macros)]
+        + ["-o", folder / file, source],
         check=True,
     )
     (folder / file).chmod(0o644)
