@@ -104,7 +104,7 @@ class Site:
             command, env=clean_env(env), capture_output=True, timeout=timeout, cwd=self.path, check=False, **more
         )
 
-    def deliver(self, user, message=SAMPLE, *flags, env=None, **more):
+    def deliver(self, user, message=SAMPLE, /, *flags, env=None, **more):
         """roost-deliver -c CONF -d USER FLAGS < message. `user` None leaves -d out."""
         to = [] if user is None else ["-d", user]
         return self.run("roost-deliver", "-c", self.conf, *to, *flags, stdin=message, env=env, **more)
