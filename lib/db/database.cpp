@@ -21,7 +21,7 @@ constexpr std::string_view kScheme = "sqlite:";
 constexpr mode_t kMode = 0640;
 
 // Up to this size the write-ahead log costs the next opening, which reads it, less than folding it back costs a writer.
-constexpr off_t kSmallLog = 64 * 1024;
+constexpr off_t kSmallLog = 65536;
 
 sqlite_api::sqlite3* handle(soci::session& session) {
     return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
