@@ -28,27 +28,25 @@ bool is_marked_trashed(std::string_view name);
 // Trash and messages marked as trashed.
 class Count {
 public:
-  static Result<Count> make(Files &files, const Mailbox &mailbox,
-                            bool count_trash);
+    static Result<Count> make(Files& files, const Mailbox& mailbox, bool count_trash);
 
-  const Usage &used() const { return used_; }
-  // False if a directory changed since it was counted.
-  bool still_holds(Files &files, const Mailbox &mailbox) const;
+    const Usage& used() const { return used_; }
+    // False if a directory changed since it was counted.
+    bool still_holds(Files& files, const Mailbox& mailbox) const;
 
 private:
-  struct Seen {
-    std::string name; // from the mailbox's root
-    struct timespec changed;
-  };
-  Count() = default;
-  // `prefix`: the folder's directory and "/", or empty for INBOX.
-  Result<void> add_maildir(Files &files, DirRef dir, const std::string &prefix,
-                           bool count_trashed);
-  Result<void> add_directory(Files &files, DirRef dir, const std::string &name,
-                             const std::string &prefix, bool count_trashed);
+    struct Seen {
+        std::string name;  // from the mailbox's root
+        struct timespec changed;
+    };
+    Count() = default;
+    // `prefix`: the folder's directory and "/", or empty for INBOX.
+    Result<void> add_maildir(Files& files, DirRef dir, const std::string& prefix, bool count_trashed);
+    Result<void> add_directory(Files& files, DirRef dir, const std::string& name, const std::string& prefix,
+                               bool count_trashed);
 
-  Usage used_;
-  std::vector<Seen> seen_;
+    Usage used_;
+    std::vector<Seen> seen_;
 };
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

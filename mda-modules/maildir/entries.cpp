@@ -17,36 +17,27 @@ constexpr std::size_t kLengthAt = 16;
 constexpr std::size_t kTypeAt = 18;
 constexpr std::size_t kNameAt = 19;
 
-} // namespace
+}  // namespace
 
-Result<void> each_entry(int fd, std::string_view path,
-                        const std::function<Result<void>(const Entry &)> &visit,
+Result<void> each_entry(int fd, std::string_view path, const std::function<Result<void>(const Entry&)>& visit,
                         bool one_batch) {
-  alignas(8) std::array<char, 32768> buffer;
-  while (true) {
-    const long got =
-        ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return system_error(errno, "cannot list " + std::string(path));
-    if (got == 0)
-      return {};
-    for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
-      const char *record = buffer.data() + at;
-      std::uint16_t length = 0;
-      std::memcpy(&length, record + kLengthAt, sizeof length);
-      at += length;
-      Entry entry{record + kNameAt,
-                  static_cast<unsigned char>(record[kTypeAt])};
-      if (entry.name == "." || entry.name == "..")
-        continue;
-      if (auto visited = visit(entry); !visited)
-        return visited;
+    alignas(8) std::array<char, 32768> buffer;
+    while (true) {
+        const long got = ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return system_error(errno, "cannot list " + std::string(path));
+        if (got == 0) return {};
+        for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
+            const char* record = buffer.data() + at;
+            std::uint16_t length = 0;
+            std::memcpy(&length, record + kLengthAt, sizeof length);
+            at += length;
+            Entry entry{record + kNameAt, static_cast<unsigned char>(record[kTypeAt])};
+            if (entry.name == "." || entry.name == "..") continue;
+            if (auto visited = visit(entry); !visited) return visited;
+        }
+        if (one_batch) return {};
     }
-    if (one_batch)
-      return {};
-  }
 }
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

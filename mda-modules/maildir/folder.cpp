@@ -14,62 +14,56 @@ namespace roost::maildir {
 namespace {
 
 // Base 64 as RFC 3501 section 5.1.3 has it: "," in place of "/".
-constexpr char kBase64[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+constexpr char kBase64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
 // The code point that begins at `at`, which moves past it. The text is
 // well-formed UTF-8.
-char32_t next_code_point(std::string_view utf8, std::size_t &at) {
-  const auto lead = static_cast<unsigned char>(utf8[at++]);
-  if (lead < 0x80)
-    return lead;
-  const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-  char32_t point = lead & (0x3fU >> more);
-  for (int i = 0; i < more && at < utf8.size(); ++i)
-    point = (point << 6U) | (static_cast<unsigned char>(utf8[at++]) & 0x3fU);
-  return point;
+char32_t next_code_point(std::string_view utf8, std::size_t& at) {
+    const auto lead = static_cast<unsigned char>(utf8[at++]);
+    if (lead < 0x80) return lead;
+    const int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    char32_t point = lead & (0x3fU >> more);
+    for (int i = 0; i < more && at < utf8.size(); ++i)
+        point = (point << 6U) | (static_cast<unsigned char>(utf8[at++]) & 0x3fU);
+    return point;
 }
 
 // Collects 16-bit units and writes them as one shifted run: "&", base 64
 // without padding, "-".
 class ShiftedRun {
 public:
-  explicit ShiftedRun(std::string &out) : out_(out) {}
+    explicit ShiftedRun(std::string& out) : out_(out) {}
 
-  void add(char32_t point) {
-    if (!open_)
-      out_ += '&';
-    open_ = true;
-    if (point >= 0x10000) { // a surrogate pair, RFC 2781 section 2.1
-      point -= 0x10000;
-      unit(0xd800 | (point >> 10U));
-      unit(0xdc00 | (point & 0x3ffU));
-    } else {
-      unit(point);
+    void add(char32_t point) {
+        if (!open_) out_ += '&';
+        open_ = true;
+        if (point >= 0x10000) {  // a surrogate pair, RFC 2781 section 2.1
+            point -= 0x10000;
+            unit(0xd800 | (point >> 10U));
+            unit(0xdc00 | (point & 0x3ffU));
+        } else {
+            unit(point);
+        }
     }
-  }
-  void close() {
-    if (!open_)
-      return;
-    if (count_ > 0)
-      out_ += kBase64[(bits_ << (6 - count_)) & 0x3fU];
-    out_ += '-';
-    bits_ = 0;
-    count_ = 0;
-    open_ = false;
-  }
+    void close() {
+        if (!open_) return;
+        if (count_ > 0) out_ += kBase64[(bits_ << (6 - count_)) & 0x3fU];
+        out_ += '-';
+        bits_ = 0;
+        count_ = 0;
+        open_ = false;
+    }
 
 private:
-  void unit(char32_t value) {
-    bits_ = (bits_ << 16U) | value;
-    for (count_ += 16; count_ >= 6; count_ -= 6)
-      out_ += kBase64[(bits_ >> (count_ - 6)) & 0x3fU];
-  }
+    void unit(char32_t value) {
+        bits_ = (bits_ << 16U) | value;
+        for (count_ += 16; count_ >= 6; count_ -= 6) out_ += kBase64[(bits_ >> (count_ - 6)) & 0x3fU];
+    }
 
-  std::string &out_;
-  bool open_ = false;
-  std::uint64_t bits_ = 0;
-  unsigned count_ = 0; // of the lowest bits in bits_ that are not written yet
+    std::string& out_;
+    bool open_ = false;
+    std::uint64_t bits_ = 0;
+    unsigned count_ = 0;  // of the lowest bits in bits_ that are not written yet
 };
 
 // How long a new directory may stay unsynced by whoever made it: its entry is
@@ -77,119 +71,94 @@ private:
 constexpr std::time_t kFreshSeconds = 60;
 
 bool changed_lately(int fd) {
-  struct stat st {};
-  return ::fstat(fd, &st) != 0 ||
-         st.st_ctime > std::time(nullptr) - kFreshSeconds;
+    struct stat st {};
+    return ::fstat(fd, &st) != 0 || st.st_ctime > std::time(nullptr) - kFreshSeconds;
 }
 
 // Makes the folder, or completes what a crash or another process left
 // unfinished, durably. The order matters: a directory is a folder from the
 // moment it has cur.
-Result<Maildir> make_folder(Files &files, const Mailbox &mailbox,
-                            const std::string &name) {
-  auto made = files.make_dir(mailbox.ref(), name, mailbox.directory_mode);
-  if (!made)
-    return std::move(made).error();
-  auto dir = files.open_dir(mailbox.ref(), name);
-  if (!dir)
-    return std::move(dir).error();
-  const std::string path = mailbox.path + "/" + name;
-  const DirRef ref{dir->get(), path};
-  // Tells deliveries straight into the folder that its mailbox, with
-  // maildirsize, is one level up.
-  auto mark = files.open(ref, "maildirfolder", O_WRONLY | O_CREAT | O_NONBLOCK,
-                         mailbox.file_mode);
-  if (!mark)
-    return std::move(mark).error();
-  auto moded =
-      files.set_mode(mark->get(), mailbox.file_mode, path + "/maildirfolder");
-  if (!moded)
-    return std::move(moded).error();
-  auto maildir = open_maildir(files, ref, mailbox.directory_mode);
-  if (!maildir)
+Result<Maildir> make_folder(Files& files, const Mailbox& mailbox, const std::string& name) {
+    auto made = files.make_dir(mailbox.ref(), name, mailbox.directory_mode);
+    if (!made) return std::move(made).error();
+    auto dir = files.open_dir(mailbox.ref(), name);
+    if (!dir) return std::move(dir).error();
+    const std::string path = mailbox.path + "/" + name;
+    const DirRef ref{dir->get(), path};
+    // Tells deliveries straight into the folder that its mailbox, with
+    // maildirsize, is one level up.
+    auto mark = files.open(ref, "maildirfolder", O_WRONLY | O_CREAT | O_NONBLOCK, mailbox.file_mode);
+    if (!mark) return std::move(mark).error();
+    auto moded = files.set_mode(mark->get(), mailbox.file_mode, path + "/maildirfolder");
+    if (!moded) return std::move(moded).error();
+    auto maildir = open_maildir(files, ref, mailbox.directory_mode);
+    if (!maildir) return maildir;
+    auto synced = files.sync(mailbox.root.get(), mailbox.path);
+    if (!synced) return std::move(synced).error();
     return maildir;
-  auto synced = files.sync(mailbox.root.get(), mailbox.path);
-  if (!synced)
-    return std::move(synced).error();
-  return maildir;
 }
 
 // The folder if it is there; nothing if it is not, or is a directory that is no
 // folder.
-Result<std::optional<Target>> open_folder(Files &files, const Mailbox &mailbox,
-                                          const Folder &folder) {
-  const std::string name = folder_directory(folder);
-  auto dir = files.open_dir(mailbox.ref(), name);
-  if (!dir) {
-    const int sys = dir.error().sys;
-    if (sys == ENOENT || sys == ENOTDIR || sys == ENAMETOOLONG)
-      return std::optional<Target>();
-    return std::move(dir).error();
-  }
-  const std::string path = mailbox.path + "/" + name;
-  const DirRef ref{dir->get(), path};
-  auto cur = files.stat(ref, "cur");
-  if (!cur && cur.error().sys == ENOENT)
-    return std::optional<Target>();
-  if (!cur)
-    return std::move(cur).error();
-  auto maildir = open_maildir(files, ref, mailbox.directory_mode);
-  if (!maildir)
-    return std::move(maildir).error();
-  return std::optional<Target>(
-      Target{folder, *std::move(maildir), changed_lately(dir->get())});
+Result<std::optional<Target>> open_folder(Files& files, const Mailbox& mailbox, const Folder& folder) {
+    const std::string name = folder_directory(folder);
+    auto dir = files.open_dir(mailbox.ref(), name);
+    if (!dir) {
+        const int sys = dir.error().sys;
+        if (sys == ENOENT || sys == ENOTDIR || sys == ENAMETOOLONG) return std::optional<Target>();
+        return std::move(dir).error();
+    }
+    const std::string path = mailbox.path + "/" + name;
+    const DirRef ref{dir->get(), path};
+    auto cur = files.stat(ref, "cur");
+    if (!cur && cur.error().sys == ENOENT) return std::optional<Target>();
+    if (!cur) return std::move(cur).error();
+    auto maildir = open_maildir(files, ref, mailbox.directory_mode);
+    if (!maildir) return std::move(maildir).error();
+    return std::optional<Target>(Target{folder, *std::move(maildir), changed_lately(dir->get())});
 }
 
-} // namespace
+}  // namespace
 
 std::string to_modified_utf7(std::string_view utf8) {
-  std::string out;
-  ShiftedRun run(out);
-  for (std::size_t at = 0; at < utf8.size();) {
-    const char32_t point = next_code_point(utf8, at);
-    if (point < 0x20 || point > 0x7e) {
-      run.add(point);
-      continue;
+    std::string out;
+    ShiftedRun run(out);
+    for (std::size_t at = 0; at < utf8.size();) {
+        const char32_t point = next_code_point(utf8, at);
+        if (point < 0x20 || point > 0x7e) {
+            run.add(point);
+            continue;
+        }
+        run.close();
+        out += static_cast<char>(point);
+        if (point == '&') out += '-';
     }
     run.close();
-    out += static_cast<char>(point);
-    if (point == '&')
-      out += '-';
-  }
-  run.close();
-  return out;
+    return out;
 }
 
-std::string folder_directory(const Folder &folder) {
-  std::string out;
-  for (const std::string &component : folder)
-    out += "." + to_modified_utf7(component);
-  return out;
+std::string folder_directory(const Folder& folder) {
+    std::string out;
+    for (const std::string& component : folder) out += "." + to_modified_utf7(component);
+    return out;
 }
 
-bool is_trash(const Folder &folder) {
-  return folder.size() == 1 && folder.front() == "Trash";
-}
+bool is_trash(const Folder& folder) { return folder.size() == 1 && folder.front() == "Trash"; }
 
-Result<Target> open_target(Files &files, const Mailbox &mailbox,
-                           const Folder &wanted, bool create) {
-  if (!wanted.empty()) {
-    auto there = open_folder(files, mailbox, wanted);
-    if (!there)
-      return std::move(there).error();
-    if (*there)
-      return **std::move(there);
-    if (create) {
-      auto made = make_folder(files, mailbox, folder_directory(wanted));
-      if (made)
-        return Target{wanted, *std::move(made), false};
-      log(LogLevel::warning, made.error().text() + ": delivering to INBOX");
+Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create) {
+    if (!wanted.empty()) {
+        auto there = open_folder(files, mailbox, wanted);
+        if (!there) return std::move(there).error();
+        if (*there) return **std::move(there);
+        if (create) {
+            auto made = make_folder(files, mailbox, folder_directory(wanted));
+            if (made) return Target{wanted, *std::move(made), false};
+            log(LogLevel::warning, made.error().text() + ": delivering to INBOX");
+        }
     }
-  }
-  auto inbox = open_maildir(files, mailbox.ref(), mailbox.directory_mode);
-  if (!inbox)
-    return std::move(inbox).error();
-  return Target{{}, *std::move(inbox), false};
+    auto inbox = open_maildir(files, mailbox.ref(), mailbox.directory_mode);
+    if (!inbox) return std::move(inbox).error();
+    return Target{{}, *std::move(inbox), false};
 }
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

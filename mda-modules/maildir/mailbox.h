@@ -17,37 +17,37 @@ namespace roost::maildir {
 // An open mailbox. Below `root` every component is opened on its own and
 // without following links.
 struct Mailbox {
-  std::string path;
-  Fd root;
-  std::optional<Owner> owner;
-  mode_t directory_mode;
-  mode_t file_mode;
+    std::string path;
+    Fd root;
+    std::optional<Owner> owner;
+    mode_t directory_mode;
+    mode_t file_mode;
 
-  DirRef ref() const { return {root.get(), path}; }
+    DirRef ref() const { return {root.get(), path}; }
 };
 
 // Opens the mailbox that is allocated to `user`. One that has vanished is an
 // Error (temporary): its volume may be unmounted, and a new mailbox in its
 // place would hide the user's mail.
-Result<Mailbox> open_mailbox(Files &files, const User &user);
+Result<Mailbox> open_mailbox(Files& files, const User& user);
 
 // The two directories that a delivery into a Maildir needs.
 struct Maildir {
-  std::string path;
-  Fd tmp;
-  Fd fresh; // "new"
+    std::string path;
+    Fd tmp;
+    Fd fresh;  // "new"
 
-  std::string tmp_path() const { return path + "/tmp"; }
-  std::string fresh_path() const { return path + "/new"; }
+    std::string tmp_path() const { return path + "/tmp"; }
+    std::string fresh_path() const { return path + "/new"; }
 };
 
 // Opens the Maildir at `dir`. What is missing of new, cur and tmp is made
 // again, durably; a link in their place is an Error.
-Result<Maildir> open_maildir(Files &files, DirRef dir, mode_t mode);
+Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode);
 
 // Removes what is in the directory `dir`, with all directories below it,
 // following no link and entering no other file system that is mounted there
 // (EBUSY). `dir` itself stays.
-Result<void> remove_contents(Files &files, DirRef dir);
+Result<void> remove_contents(Files& files, DirRef dir);
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

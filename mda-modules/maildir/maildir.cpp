@@ -14,8 +14,7 @@ namespace roost::maildir {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"maildir.path", Kind::text, "/var/mail/roost/%{domain}/%{local}",
-     Level::user,
+    {"maildir.path", Kind::text, "/var/mail/roost/%{domain}/%{local}", Level::user,
      "Where a new mailbox is made: an absolute path, in which %{user} stands "
      "for the user's whole name, %{local} and "
      "%{domain} for its parts and %{hash} for two levels of directories that "
@@ -52,85 +51,72 @@ constexpr Setting kSettings[] = {
 
 class MaildirMda final : public Mda {
 public:
-  explicit MaildirMda(const ModuleHost &host)
-      : files_(host.files), db_(host.db) {}
+    explicit MaildirMda(const ModuleHost& host) : files_(host.files), db_(host.db) {}
 
-  Result<Readiness> check(const User &user) override {
-    Readiness out;
-    if (user.allocated("maildir.path") == nullptr)
-      out.missing.emplace_back("maildir.path");
-    if (gives_uids(user) && user.allocated("maildir.uid") == nullptr)
-      out.missing.emplace_back("maildir.uid");
-    return out;
-  }
+    Result<Readiness> check(const User& user) override {
+        Readiness out;
+        if (user.allocated("maildir.path") == nullptr) out.missing.emplace_back("maildir.path");
+        if (gives_uids(user) && user.allocated("maildir.uid") == nullptr) out.missing.emplace_back("maildir.uid");
+        return out;
+    }
 
-  Result<Settings> allocate(const User &user) override {
-    return maildir::allocate(files_, db_, user);
-  }
+    Result<Settings> allocate(const User& user) override { return maildir::allocate(files_, db_, user); }
 
-  Result<void> release(const User &user, const Settings &allocation) override {
-    return maildir::release(files_, user, allocation);
-  }
+    Result<void> release(const User& user, const Settings& allocation) override {
+        return maildir::release(files_, user, allocation);
+    }
 
-  Result<std::unique_ptr<Pending>> prepare(const User &user,
-                                           const Delivery &delivery,
-                                           const Message &message) override {
-    auto mailbox = open_mailbox(files_, user);
-    if (!mailbox)
-      return std::move(mailbox).error();
-    return stage(files_, *std::move(mailbox), terms_of(user), delivery,
-                 message);
-  }
+    Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
+                                             const Message& message) override {
+        auto mailbox = open_mailbox(files_, user);
+        if (!mailbox) return std::move(mailbox).error();
+        return stage(files_, *std::move(mailbox), terms_of(user), delivery, message);
+    }
 
-  Result<Usage> usage(const User &user, const Usage &coming) override {
-    return with_mailbox(user, [&](const Mailbox &mailbox) {
-      return maildir::usage(files_, mailbox, terms_of(user), coming);
-    });
-  }
+    Result<Usage> usage(const User& user, const Usage& coming) override {
+        return with_mailbox(
+            user, [&](const Mailbox& mailbox) { return maildir::usage(files_, mailbox, terms_of(user), coming); });
+    }
 
-  Result<Usage> recount(const User &user) override {
-    return with_mailbox(user, [&](const Mailbox &mailbox) {
-      return maildir::recount(files_, mailbox, terms_of(user));
-    });
-  }
+    Result<Usage> recount(const User& user) override {
+        return with_mailbox(user,
+                            [&](const Mailbox& mailbox) { return maildir::recount(files_, mailbox, terms_of(user)); });
+    }
 
-  Result<void> purge(const User &user) override {
-    return maildir::purge(files_, user);
-  }
+    Result<void> purge(const User& user) override { return maildir::purge(files_, user); }
 
 private:
-  // Calls `work` with the user's mailbox, as its owner.
-  template <class Work>
-  Result<Usage> with_mailbox(const User &user, Work work) {
-    auto mailbox = open_mailbox(files_, user);
-    if (!mailbox)
-      return std::move(mailbox).error();
-    auto acting = ActAs::begin(mailbox->owner);
-    if (!acting)
-      return std::move(acting).error();
-    return work(*mailbox);
-  }
+    // Calls `work` with the user's mailbox, as its owner.
+    template <class Work>
+    Result<Usage> with_mailbox(const User& user, Work work) {
+        auto mailbox = open_mailbox(files_, user);
+        if (!mailbox) return std::move(mailbox).error();
+        auto acting = ActAs::begin(mailbox->owner);
+        if (!acting) return std::move(acting).error();
+        return work(*mailbox);
+    }
 
-  Files &files_;
-  UserDb &db_;
+    Files& files_;
+    UserDb& db_;
 };
 
-Result<std::unique_ptr<Mda>> make(const ModuleHost &host) {
-  return std::unique_ptr<Mda>(std::make_unique<MaildirMda>(host));
+Result<std::unique_ptr<Mda>> make(const ModuleHost& host) {
+    return std::unique_ptr<Mda>(std::make_unique<MaildirMda>(host));
 }
 
 constexpr ModuleInfo kInfo = {
     .abi = kModuleAbi,
     .kind = ModuleKind::mda,
     .name = "maildir",
-    .summary = "Maildir++ mailboxes, one file per message, shared with "
-               "Courier, Dovecot and others",
+    .summary =
+        "Maildir++ mailboxes, one file per message, shared with "
+        "Courier, Dovecot and others",
     .settings = kSettings,
     .make_mda = make,
     .make_creator = nullptr,
 };
 
-} // namespace
-} // namespace roost::maildir
+}  // namespace
+}  // namespace roost::maildir
 
 ROOST_MODULE(roost::maildir::kInfo)

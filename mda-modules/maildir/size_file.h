@@ -19,19 +19,19 @@ inline constexpr std::size_t kSizeFileLimit = 5120;
 
 // What a trustworthy file says.
 struct SizeFile {
-  Usage used;
-  std::size_t lines = 0; // of data
+    Usage used;
+    std::size_t lines = 0;  // of data
 };
 
 // The first line for these limits, with its newline: only the limits that there
 // are, as Courier and Dovecot write it, and "0S" for none at all, as Dovecot
 // does (an empty line would read as a damaged file). A limit of 0 is written as
 // 1, since 0 means unlimited to the others.
-std::string size_header(const Limits &limits);
+std::string size_header(const Limits& limits);
 
 // True if the text's first line says these limits, in whatever order and with
 // zeroes for unlimited or without.
-bool has_limits(std::string_view text, const Limits &limits);
+bool has_limits(std::string_view text, const Limits& limits);
 
 // One line of data, with its newline.
 std::string size_line(std::int64_t bytes, std::int64_t messages);
@@ -39,7 +39,6 @@ std::string size_line(std::int64_t bytes, std::int64_t messages);
 // Reads a whole file. Nothing if it must not be trusted: other limits, a
 // malformed or unterminated line, no line of data, a negative sum or one that
 // overflows.
-std::optional<SizeFile> parse_size_file(std::string_view text,
-                                        const Limits &limits);
+std::optional<SizeFile> parse_size_file(std::string_view text, const Limits& limits);
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

@@ -14,6 +14,6 @@ namespace roost::maildir {
 // last swept. That is cheap because it lists one batch of names only (tmp/
 // holds what is being delivered right now), looks closer only at names that do
 // not begin with a recent time, and removes few at once.
-void remove_stale(Files &files, DirRef tmp);
+void remove_stale(Files& files, DirRef tmp);
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

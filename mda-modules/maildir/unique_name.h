@@ -15,4 +15,4 @@ std::string unique_name();
 // Readers take sizes from the name.
 std::string size_tags(std::uint64_t stored, std::uint64_t with_crlf);
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

@@ -19,75 +19,71 @@
 namespace roost::test {
 
 // Ends a test that cannot run here: ctest reports it as skipped, not as passed.
-#define ROOST_SKIP(reason)                                                     \
-  do {                                                                         \
-    std::cout << "SKIPPED: " << (reason) << std::endl;                         \
-    return;                                                                    \
-  } while (false)
+#define ROOST_SKIP(reason)                                 \
+    do {                                                   \
+        std::cout << "SKIPPED: " << (reason) << std::endl; \
+        return;                                            \
+    } while (false)
 
 // The module is the one that ROOST_MODULE names (maildir without it). The
 // directory goes with the Site. What a test asks for and does not get ends the
 // test.
 class Site {
 public:
-  // `settings`: more "key=value" for roost.conf, in which "%DIR%" stands for
-  // the private directory.
-  explicit Site(std::vector<std::string> settings = {});
-  Site(const Site &) = delete;
-  Site &operator=(const Site &) = delete;
-  ~Site();
+    // `settings`: more "key=value" for roost.conf, in which "%DIR%" stands for
+    // the private directory.
+    explicit Site(std::vector<std::string> settings = {});
+    Site(const Site&) = delete;
+    Site& operator=(const Site&) = delete;
+    ~Site();
 
-  Mda &mda() { return *mda_; }
-  FaultyFiles &files() { return files_; }
-  FakeUserDb &db() { return db_; }
-  Reader &reader() { return *reader_; }
-  const Config &config() const { return *config_; }
-  const std::string &module() const { return module_; }
-  const std::string &dir() const { return dir_; }   // everything
-  const std::string &mail() const { return mail_; } // mailboxes
+    Mda& mda() { return *mda_; }
+    FaultyFiles& files() { return files_; }
+    FakeUserDb& db() { return db_; }
+    Reader& reader() { return *reader_; }
+    const Config& config() const { return *config_; }
+    const std::string& module() const { return module_; }
+    const std::string& dir() const { return dir_; }    // everything
+    const std::string& mail() const { return mail_; }  // mailboxes
 
-  // A user with these settings and no mailbox yet; made, or its settings
-  // replaced.
-  User user(const std::string &name, Settings settings = {});
-  // The same with a mailbox, allocated if it has none.
-  User with_mailbox(const std::string &name, Settings settings = {});
-  // The user with an allocation, in the database too.
-  User allocated(const User &user, const Settings &allocation);
+    // A user with these settings and no mailbox yet; made, or its settings
+    // replaced.
+    User user(const std::string& name, Settings settings = {});
+    // The same with a mailbox, allocated if it has none.
+    User with_mailbox(const std::string& name, Settings settings = {});
+    // The user with an allocation, in the database too.
+    User allocated(const User& user, const Settings& allocation);
 
-  // All of a delivery: prepare, sync, publish, sync.
-  Result<Receipt> deliver(const User &user, const std::string &message,
-                          const Delivery &delivery = {});
-  // The same where nothing must fail.
-  Receipt delivered(const User &user, const std::string &message,
-                    const Delivery &delivery = {});
-  Usage usage(const User &user, const Usage &coming = {});
-  Usage recount(const User &user);
+    // All of a delivery: prepare, sync, publish, sync.
+    Result<Receipt> deliver(const User& user, const std::string& message, const Delivery& delivery = {});
+    // The same where nothing must fail.
+    Receipt delivered(const User& user, const std::string& message, const Delivery& delivery = {});
+    Usage usage(const User& user, const Usage& coming = {});
+    Usage recount(const User& user);
 
-  // All messages that a mail program sees in one folder, sorted.
-  std::vector<std::string> messages(const User &user,
-                                    const Folder &folder = {});
+    // All messages that a mail program sees in one folder, sorted.
+    std::vector<std::string> messages(const User& user, const Folder& folder = {});
 
 private:
-  std::string module_;
-  std::string dir_;
-  std::string mail_;
-  FaultyFiles files_;
-  FakeUserDb db_;
-  std::unique_ptr<Reader> reader_;
-  std::unique_ptr<Config> config_;
-  std::unique_ptr<Mda> mda_;
-  std::unique_ptr<Durability> durability_;
+    std::string module_;
+    std::string dir_;
+    std::string mail_;
+    FaultyFiles files_;
+    FakeUserDb db_;
+    std::unique_ptr<Reader> reader_;
+    std::unique_ptr<Config> config_;
+    std::unique_ptr<Mda> mda_;
+    std::unique_ptr<Durability> durability_;
 };
 
 // What a Result holds; its Error's text ends the test.
-template <class T> T must(Result<T> result) {
-  if (!result)
-    FAIL(result.error().text());
-  return *std::move(result);
+template <class T>
+T must(Result<T> result) {
+    if (!result) FAIL(result.error().text());
+    return *std::move(result);
 }
-inline void must(const Result<void> &result) {
-  if (!result)
-    FAIL(result.error().text());
+inline void must(const Result<void>& result) {
+    if (!result) FAIL(result.error().text());
 }
 
-} // namespace roost::test
+}  // namespace roost::test
