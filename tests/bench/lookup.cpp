@@ -1,8 +1,9 @@
 // How long a lookup in the user database takes, by the number of users: the same at ten and at ten million.
 //
-//     roost-bench-lookup DIRECTORY USERS...
+//     roost-bench-lookup DIRECTORY LOOKUPS USERS...
 //
-// makes a database of each size in DIRECTORY, a table on stdout, and removes what it made.
+// makes a database of each size in DIRECTORY, asks it LOOKUPS times, prints a table, and removes what it made. For
+// example: roost-bench-lookup /var/tmp 20000 10 10000 1000000 10000000
 #include "user/sql_user_db.h"
 
 #include <sqlite3.h>
@@ -25,8 +26,7 @@ namespace {
 
 using namespace roost;
 
-constexpr int kLookups = 20000;
-constexpr int kOpenings = 1000;
+constexpr int kLookupsPerOpening = 20;
 constexpr int kDomains = 1000;
 
 std::string name_of(std::uint64_t i) {
@@ -76,7 +76,7 @@ struct Times {
     double open_and_lookup;
 };
 
-Times measure(const std::string& path, std::uint64_t users) {
+Times measure(const std::string& path, int lookups, std::uint64_t users) {
     std::mt19937_64 random(1);  // NOLINT(cert-msc51-cpp): the same names at every run
     std::uniform_int_distribution<std::uint64_t> pick(0, users - 1);
     const auto look_up = [&](SqlUserDb& db) {
@@ -85,13 +85,14 @@ Times measure(const std::string& path, std::uint64_t users) {
             throw std::runtime_error("a user was not found");
     };
     const auto db = open_db(path, SqlUserDb::Missing::fail);
-    time_each(kLookups / 10, [&] { look_up(*db); });
-    const double lookup = time_each(kLookups, [&] { look_up(*db); });
-    const double opening = time_each(kOpenings, [&] { look_up(*open_db(path, SqlUserDb::Missing::fail)); });
+    time_each(lookups / 10, [&] { look_up(*db); });
+    const double lookup = time_each(lookups, [&] { look_up(*db); });
+    const double opening = time_each(std::max(lookups / kLookupsPerOpening, 1),
+                                     [&] { look_up(*open_db(path, SqlUserDb::Missing::fail)); });
     return {lookup, opening};
 }
 
-int bench(const std::string& directory, const std::vector<std::uint64_t>& sizes) {
+int bench(const std::string& directory, int lookups, const std::vector<std::uint64_t>& sizes) {
     std::printf("%10s %12s %12s %8s %22s %8s\n", "users", "lookup us", "lookups/s", "ratio", "open + lookup us",
                 "ratio");
     Times first{0, 0};
@@ -99,7 +100,7 @@ int bench(const std::string& directory, const std::vector<std::uint64_t>& sizes)
         const std::string path =
             directory + "/bench-" + std::to_string(::getpid()) + "-" + std::to_string(users) + ".db";
         fill(path, users);
-        const Times times = measure(path, users);
+        const Times times = measure(path, lookups, users);
         if (first.lookup == 0) first = times;
         std::printf("%10llu %12.1f %12.0f %8.2f %22.1f %8.2f\n", static_cast<unsigned long long>(users), times.lookup,
                     1e6 / times.lookup, times.lookup / first.lookup, times.open_and_lookup,
@@ -114,10 +115,10 @@ int bench(const std::string& directory, const std::vector<std::uint64_t>& sizes)
 int main(int argc, char** argv) {
     const std::vector<std::string> args(argv + 1, argv + argc);
     try {
-        if (args.size() < 2) throw std::runtime_error("usage: roost-bench-lookup DIRECTORY USERS...");
+        if (args.size() < 3) throw std::runtime_error("usage: roost-bench-lookup DIRECTORY LOOKUPS USERS...");
         std::vector<std::uint64_t> sizes;
-        for (std::size_t i = 1; i < args.size(); ++i) sizes.push_back(std::max(std::stoull(args[i]), 1ULL));
-        return bench(args[0], sizes);
+        for (std::size_t i = 2; i < args.size(); ++i) sizes.push_back(std::max(std::stoull(args[i]), 1ULL));
+        return bench(args[0], std::max(std::stoi(args[1]), 1), sizes);
     } catch (const std::exception& e) {
         std::cerr << "roost-bench-lookup: " << e.what() << "\n";
         return 1;
