@@ -38,6 +38,9 @@ public:
     Result<Receipt> publish() override {
         return guarded(module_, [&] { return inner_->publish(); });
     }
+    Result<void> withdraw() override {
+        return guarded(module_, [&] { return inner_->withdraw(); });
+    }
     Staged staged() const override { return inner_->staged(); }
 
 private:

@@ -34,9 +34,9 @@ struct SyncPlan {
 
 // What became of a delivery.
 struct Receipt {
-    Folder folder;              // where it went
-    std::string path;           // the file, for logs
-    std::uint64_t stored = 0;   // bytes it takes in the store
+    Folder folder;             // where it went
+    std::string path;          // the file, for logs
+    std::uint64_t stored = 0;  // bytes it takes in the store
 };
 
 // One prepared delivery. Dropped unpublished, it leaves nothing behind. One thread at a time.
@@ -46,6 +46,9 @@ public:
     virtual const SyncPlan& plan() const = 0;
     // Makes the message visible to readers and counts it. Does no sync of its own unless the plan is empty.
     virtual Result<Receipt> publish() = 0;
+    // Takes back what publish() made visible, unless a reader has moved it already: it could not be made safe, so the
+    // MTA will bring the message again. Called after a publish() that worked; with an empty plan never needed.
+    virtual Result<void> withdraw() { return {}; }
     // The directory and name of a staged file that holds exactly the bytes to be stored, for a twin to link to;
     // nothing if the module has none.
     struct Staged {

@@ -177,7 +177,7 @@ private:
     }
 
     // Makes the group safe and visible. When a sync of the whole group fails, nobody knows what reached the disk: each
-    // recipient is told to try again.
+    // recipient is told to try again, and what is visible is taken back, so that the next try doubles nothing.
     void commit() {
         Group before = group();
         auto settled = parts_.durability.before_publish(before.pendings);
@@ -196,7 +196,10 @@ private:
         Group after = group();
         settled = parts_.durability.after_publish(after.pendings);
         if (settled) return;
-        for (Work* work : after.works) work->fail(settled.error());
+        for (Work* work : after.works) {
+            if (auto gone = work->pending->withdraw(); !gone) log(LogLevel::warning, gone.error().text());
+            work->fail(settled.error());
+        }
     }
 
     // Nothing is visible yet; what was prepared goes.

@@ -16,213 +16,192 @@
 namespace roost::maildir {
 namespace {
 
-// How often a name that is taken is replaced by another one. Names are unique,
-// so a second try is one too many.
+// How often a name that is taken is replaced by another one. Names are unique, so a second try is one too many.
 constexpr int kTries = 16;
 
 class StagedMail final : public Pending {
 public:
-  StagedMail(Files &files, Mailbox mailbox, Target target, const Terms &terms,
-             std::string tags, std::uint64_t size)
-      : files_(files), mailbox_(std::move(mailbox)), target_(std::move(target)),
-        terms_(terms), tags_(std::move(tags)), size_(size),
-        tmp_path_(target_.maildir.tmp_path()),
-        fresh_path_(target_.maildir.fresh_path()) {}
-  StagedMail(const StagedMail &) = delete;
-  StagedMail &operator=(const StagedMail &) = delete;
+    StagedMail(Files& files, Mailbox mailbox, Target target, const Terms& terms, std::string tags, std::uint64_t size)
+        : files_(files),
+          mailbox_(std::move(mailbox)),
+          target_(std::move(target)),
+          terms_(terms),
+          tags_(std::move(tags)),
+          size_(size),
+          tmp_path_(target_.maildir.tmp_path()),
+          fresh_path_(target_.maildir.fresh_path()) {}
+    StagedMail(const StagedMail&) = delete;
+    StagedMail& operator=(const StagedMail&) = delete;
 
-  ~StagedMail() override {
-    if (name_.empty())
-      return;
-    // What cannot be removed now is stale in 36 hours.
-    if (auto acting = ActAs::begin(mailbox_.owner))
-      static_cast<void>(files_.unlink(tmp(), name_));
-  }
-
-  const SyncPlan &plan() const override { return plan_; }
-
-  Staged staged() const override {
-    if (name_.empty())
-      return {};
-    return {target_.maildir.tmp.get(), name_, file_.get()};
-  }
-
-  Result<Receipt> publish() override {
-    if (name_.empty())
-      return Error{Outcome::trouble, "delivery to " + fresh_path_,
-                   "published twice", "this is a fault in Roost", 0};
-    auto acting = ActAs::begin(mailbox_.owner);
-    if (!acting)
-      return std::move(acting).error();
-    std::optional<Entered> entered;
-    if (terms_.count_trash || !is_trash(target_.folder)) {
-      auto done = Entered::enter(files_, mailbox_, terms_, size_);
-      if (!done)
-        return std::move(done).error();
-      entered.emplace(*std::move(done));
+    ~StagedMail() override {
+        if (name_.empty()) return;
+        // What cannot be removed now is stale in 36 hours.
+        if (auto acting = ActAs::begin(mailbox_.owner)) static_cast<void>(files_.unlink(tmp(), name_));
     }
-    std::string final_name = name_;
-    auto moved = move_to(final_name);
-    if (!moved) {
-      if (entered)
-        entered->take_back(files_, mailbox_);
-      return std::move(moved).error();
-    }
-    name_.clear();
-    if (entered)
-      entered->confirm(files_, mailbox_);
-    return Receipt{target_.folder, fresh_path_ + "/" + final_name, size_};
-  }
 
-  // Fills tmp/, as the mailbox's owner.
-  Result<void> fill(const Delivery &delivery, const Message &message) {
-    const Staged twin =
-        delivery.twin != nullptr ? delivery.twin->staged() : Staged{};
-    Result<void> done;
-    if (!link(twin)) {
-      done = create();
-      if (done && !clone(twin))
-        done = write(delivery.header, message);
+    const SyncPlan& plan() const override { return plan_; }
+
+    Staged staged() const override {
+        if (name_.empty()) return {};
+        return {target_.maildir.tmp.get(), name_, file_.get()};
     }
-    if (!done)
-      return done;
-    plan_.before.push_back({file_.get(), tmp_path_ + "/" + name_});
-    plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
-    if (target_.fresh)
-      plan_.after.push_back({mailbox_.root.get(), mailbox_.path});
-    return {};
-  }
+
+    Result<Receipt> publish() override {
+        if (name_.empty())
+            return Error{Outcome::trouble, "delivery to " + fresh_path_, "published twice", "this is a fault in Roost",
+                         0};
+        auto acting = ActAs::begin(mailbox_.owner);
+        if (!acting) return std::move(acting).error();
+        std::optional<Entered> entered;
+        if (terms_.count_trash || !is_trash(target_.folder)) {
+            auto done = Entered::enter(files_, mailbox_, terms_, size_);
+            if (!done) return std::move(done).error();
+            entered.emplace(*std::move(done));
+        }
+        std::string final_name = name_;
+        auto moved = move_to(final_name);
+        if (!moved) {
+            if (entered) entered->take_back(files_, mailbox_);
+            return std::move(moved).error();
+        }
+        name_.clear();
+        published_ = final_name;
+        if (entered) entered->confirm(files_, mailbox_);
+        return Receipt{target_.folder, fresh_path_ + "/" + final_name, size_};
+    }
+
+    Result<void> withdraw() override {
+        auto acting = ActAs::begin(mailbox_.owner);
+        if (!acting) return std::move(acting).error();
+        // Back into tmp/, from where the destructor removes it: unlike removing it here, that tells whether a reader
+        // was faster.
+        auto moved = files_.rename_new({target_.maildir.fresh.get(), fresh_path_}, published_, tmp(), published_);
+        if (!moved && moved.error().sys == ENOENT) return {};
+        if (!moved) return moved;
+        name_ = published_;
+        return forget_count(files_, mailbox_);
+    }
+
+    // Fills tmp/, as the mailbox's owner.
+    Result<void> fill(const Delivery& delivery, const Message& message) {
+        const Staged twin = delivery.twin != nullptr ? delivery.twin->staged() : Staged{};
+        Result<void> done;
+        if (!link(twin)) {
+            done = create();
+            if (done && !clone(twin)) done = write(delivery.header, message);
+        }
+        if (!done) return done;
+        plan_.before.push_back({file_.get(), tmp_path_ + "/" + name_});
+        plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
+        if (target_.fresh) plan_.after.push_back({mailbox_.root.get(), mailbox_.path});
+        return {};
+    }
 
 private:
-  DirRef tmp() const { return {target_.maildir.tmp.get(), tmp_path_}; }
+    DirRef tmp() const { return {target_.maildir.tmp.get(), tmp_path_}; }
 
-  // Shares the twin's file, if ours would be equal in owner, group and mode
-  // too.
-  bool link(const Staged &twin) {
-    struct stat st {};
-    if (twin.file_fd < 0 || ::fstat(twin.file_fd, &st) != 0)
-      return false;
-    struct stat dir {};
-    if (::fstat(target_.maildir.tmp.get(), &dir) != 0)
-      return false;
-    const Owner self = mailbox_.owner.value_or(Owner{::geteuid(), ::getegid()});
-    // In a set-group-id directory files take the directory's group.
-    const gid_t group = (dir.st_mode & S_ISGID) != 0 ? dir.st_gid : self.gid;
-    constexpr mode_t kPermissions = 07777;
-    if (st.st_uid != self.uid || st.st_gid != group ||
-        (st.st_mode & kPermissions) != mailbox_.file_mode ||
-        static_cast<std::uint64_t>(st.st_size) != size_)
-      return false;
-    Fd file(::fcntl(twin.file_fd, F_DUPFD_CLOEXEC, 0));
-    if (!file)
-      return false;
-    const std::string name = unique_name() + tags_;
-    if (!files_.link({twin.dir_fd, "the other recipient's tmp"}, twin.name,
-                     tmp(), name))
-      return false;
-    name_ = name;
-    file_ = std::move(file);
-    return true;
-  }
-
-  // Lets the new file share the twin's blocks.
-  bool clone(const Staged &twin) {
-    struct stat st {};
-    if (twin.file_fd < 0 || ::fstat(twin.file_fd, &st) != 0 ||
-        static_cast<std::uint64_t>(st.st_size) != size_)
-      return false;
-    return static_cast<bool>(
-        files_.clone(twin.file_fd, file_.get(), tmp_path_ + "/" + name_));
-  }
-
-  Result<void> create() {
-    for (int tries = 1;; ++tries) {
-      const std::string name = unique_name() + tags_;
-      // Readable too, for a twin to be cloned from it.
-      auto file = files_.open(tmp(), name, O_RDWR | O_CREAT | O_EXCL,
-                              mailbox_.file_mode);
-      if (!file && file.error().sys == EEXIST && tries < kTries)
-        continue;
-      if (!file)
-        return std::move(file).error();
-      name_ = name;
-      file_ = *std::move(file);
-      break;
+    // Shares the twin's file, if ours would be equal in owner, group and mode too.
+    bool link(const Staged& twin) {
+        struct stat st {};
+        if (twin.file_fd < 0 || ::fstat(twin.file_fd, &st) != 0) return false;
+        struct stat dir {};
+        if (::fstat(target_.maildir.tmp.get(), &dir) != 0) return false;
+        const Owner self = mailbox_.owner.value_or(Owner{::geteuid(), ::getegid()});
+        // In a set-group-id directory files take the directory's group.
+        const gid_t group = (dir.st_mode & S_ISGID) != 0 ? dir.st_gid : self.gid;
+        constexpr mode_t kPermissions = 07777;
+        if (st.st_uid != self.uid || st.st_gid != group || (st.st_mode & kPermissions) != mailbox_.file_mode ||
+            static_cast<std::uint64_t>(st.st_size) != size_)
+            return false;
+        Fd file(::fcntl(twin.file_fd, F_DUPFD_CLOEXEC, 0));
+        if (!file) return false;
+        const std::string name = unique_name() + tags_;
+        if (!files_.link({twin.dir_fd, "the other recipient's tmp"}, twin.name, tmp(), name)) return false;
+        name_ = name;
+        file_ = std::move(file);
+        return true;
     }
-    return files_.set_mode(file_.get(), mailbox_.file_mode,
-                           tmp_path_ + "/" + name_);
-  }
 
-  Result<void> write(const std::string &header, const Message &message) {
-    const std::string path = tmp_path_ + "/" + name_;
-    auto done = files_.write(file_.get(), header, path);
-    return done ? message.write_to(files_, file_.get(), path) : done;
-  }
-
-  // Moves the file to new/ under `name`, or another one if that is taken.
-  Result<void> move_to(std::string &name) {
-    for (int tries = 1;; ++tries) {
-      auto moved = files_.rename_new(
-          tmp(), name_, {target_.maildir.fresh.get(), fresh_path_}, name);
-      if (moved || moved.error().sys != EEXIST || tries == kTries)
-        return moved;
-      name = unique_name() + tags_;
+    // Lets the new file share the twin's blocks.
+    bool clone(const Staged& twin) {
+        struct stat st {};
+        if (twin.file_fd < 0 || ::fstat(twin.file_fd, &st) != 0 || static_cast<std::uint64_t>(st.st_size) != size_)
+            return false;
+        return static_cast<bool>(files_.clone(twin.file_fd, file_.get(), tmp_path_ + "/" + name_));
     }
-  }
 
-  Files &files_;
-  Mailbox mailbox_;
-  Target target_;
-  Terms terms_;
-  std::string tags_;
-  std::uint64_t size_;
-  std::string tmp_path_;
-  std::string fresh_path_;
-  std::string
-      name_; // in tmp/; empty: nothing is there, not yet or not any more
-  Fd file_;
-  SyncPlan plan_;
+    Result<void> create() {
+        for (int tries = 1;; ++tries) {
+            const std::string name = unique_name() + tags_;
+            // Readable too, for a twin to be cloned from it.
+            auto file = files_.open(tmp(), name, O_RDWR | O_CREAT | O_EXCL, mailbox_.file_mode);
+            if (!file && file.error().sys == EEXIST && tries < kTries) continue;
+            if (!file) return std::move(file).error();
+            name_ = name;
+            file_ = *std::move(file);
+            break;
+        }
+        return files_.set_mode(file_.get(), mailbox_.file_mode, tmp_path_ + "/" + name_);
+    }
+
+    Result<void> write(const std::string& header, const Message& message) {
+        const std::string path = tmp_path_ + "/" + name_;
+        auto done = files_.write(file_.get(), header, path);
+        return done ? message.write_to(files_, file_.get(), path) : done;
+    }
+
+    // Moves the file to new/ under `name`, or another one if that is taken.
+    Result<void> move_to(std::string& name) {
+        for (int tries = 1;; ++tries) {
+            auto moved = files_.rename_new(tmp(), name_, {target_.maildir.fresh.get(), fresh_path_}, name);
+            if (moved || moved.error().sys != EEXIST || tries == kTries) return moved;
+            name = unique_name() + tags_;
+        }
+    }
+
+    Files& files_;
+    Mailbox mailbox_;
+    Target target_;
+    Terms terms_;
+    std::string tags_;
+    std::uint64_t size_;
+    std::string tmp_path_;
+    std::string fresh_path_;
+    std::string name_;       // in tmp/; empty: nothing is there, not yet or not any more
+    std::string published_;  // in new/, once it is there
+    Fd file_;
+    SyncPlan plan_;
 };
 
 // How many lines of the header do not end in CRLF yet.
 std::uint64_t bare_newlines(std::string_view text) {
-  std::uint64_t count = 0;
-  for (std::size_t i = 0; i < text.size(); ++i)
-    if (text[i] == '\n' && (i == 0 || text[i - 1] != '\r'))
-      ++count;
-  return count;
+    std::uint64_t count = 0;
+    for (std::size_t i = 0; i < text.size(); ++i)
+        if (text[i] == '\n' && (i == 0 || text[i - 1] != '\r')) ++count;
+    return count;
 }
 
-} // namespace
+}  // namespace
 
-Result<std::unique_ptr<Pending>> stage(Files &files, Mailbox mailbox,
-                                       const Terms &terms,
-                                       const Delivery &delivery,
-                                       const Message &message) {
-  const std::uint64_t size = delivery.header.size() + message.size();
-  const std::uint64_t with_crlf =
-      size + bare_newlines(delivery.header) + message.bare_newlines();
+Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const Terms& terms, const Delivery& delivery,
+                                       const Message& message) {
+    const std::uint64_t size = delivery.header.size() + message.size();
+    const std::uint64_t with_crlf = size + bare_newlines(delivery.header) + message.bare_newlines();
 
-  std::unique_ptr<StagedMail>
-      staged; // before the guard, so that it is destroyed after it
-  {
-    auto acting = ActAs::begin(mailbox.owner);
-    if (!acting)
-      return std::move(acting).error();
-    auto target =
-        open_target(files, mailbox, delivery.folder, delivery.create_folder);
-    if (!target)
-      return std::move(target).error();
-    const std::string tmp_path = target->maildir.tmp_path();
-    remove_stale(files, {target->maildir.tmp.get(), tmp_path});
-    staged = std::make_unique<StagedMail>(files, std::move(mailbox),
-                                          *std::move(target), terms,
-                                          size_tags(size, with_crlf), size);
-    auto filled = staged->fill(delivery, message);
-    if (!filled)
-      return std::move(filled).error();
-  }
-  return std::unique_ptr<Pending>(std::move(staged));
+    std::unique_ptr<StagedMail> staged;  // before the guard, so that it is destroyed after it
+    {
+        auto acting = ActAs::begin(mailbox.owner);
+        if (!acting) return std::move(acting).error();
+        auto target = open_target(files, mailbox, delivery.folder, delivery.create_folder);
+        if (!target) return std::move(target).error();
+        const std::string tmp_path = target->maildir.tmp_path();
+        remove_stale(files, {target->maildir.tmp.get(), tmp_path});
+        staged = std::make_unique<StagedMail>(files, std::move(mailbox), *std::move(target), terms,
+                                              size_tags(size, with_crlf), size);
+        auto filled = staged->fill(delivery, message);
+        if (!filled) return std::move(filled).error();
+    }
+    return std::unique_ptr<Pending>(std::move(staged));
 }
 
-} // namespace roost::maildir
+}  // namespace roost::maildir

@@ -92,6 +92,10 @@ private:
             mda_.boxes[user_ + "/" + folder_name(folder_)].push_back(bytes_);
             return Receipt{folder_, "memory", bytes_.size()};
         }
+        Result<void> withdraw() override {
+            mda_.boxes.erase(user_ + "/" + folder_name(folder_));
+            return {};
+        }
 
     private:
         MemoryMda& mda_;
@@ -211,11 +215,12 @@ TEST_CASE("nothing is published, and nobody told so, when the sync before it fai
     CHECK(f.mda.boxes.empty());
 }
 
-TEST_CASE("no delivery is acknowledged when the sync after it fails") {
+TEST_CASE("no delivery is acknowledged, or stays visible, when the sync after it fails") {
     Fixture f;
     f.db.add("a@x");
     f.durability.fail_after = true;
     CHECK(f.deliver({"a@x", "nobody@x"})[0].outcome == Outcome::trouble);
+    CHECK(f.mda.boxes.empty());
 }
 
 TEST_CASE("together: one recipient's temporary trouble keeps everything invisible, a permanent refusal does not") {
