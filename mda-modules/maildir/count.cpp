@@ -59,8 +59,8 @@ Result<Count> Count::make(Files& files, const Mailbox& mailbox, bool count_trash
 }
 
 Result<void> Count::add_maildir(Files& files, DirRef dir, const std::string& prefix, bool count_trashed) {
-    // First new: a message that a reader moves to cur meanwhile is counted twice
-    // rather than not at all, and the change shows in still_holds().
+    // First new: a message that a reader moves to cur meanwhile is counted twice rather than not at all, and the change
+    // shows in still_holds().
     auto added = add_directory(files, dir, "new", prefix, count_trashed);
     return added ? add_directory(files, dir, "cur", prefix, count_trashed) : added;
 }
@@ -85,8 +85,7 @@ Result<void> Count::add_directory(Files& files, DirRef dir, const std::string& n
             if (!S_ISREG(file->st_mode)) return {};
             size = static_cast<std::uint64_t>(file->st_size);
         }
-        // Names are the mail user's: no sum of theirs wraps around to a small
-        // one.
+        // Names are the mail user's: no sum of theirs wraps around to a small one.
         if (__builtin_add_overflow(used_.storage, *size, &used_.storage))
             used_.storage = std::numeric_limits<std::uint64_t>::max();
         ++used_.messages;

@@ -15,17 +15,15 @@
 
 namespace roost::maildir {
 
-// The size that a message's file name tells, ",S=bytes" up to the next "," or
-// ":" or the end.
+// The size that a message's file name tells, ",S=bytes" up to the next "," or ":" or the end.
 std::optional<std::uint64_t> size_in_name(std::string_view name);
 
 // True if the name's flags have T, "trashed".
 bool is_marked_trashed(std::string_view name);
 
-// A mailbox's usage at one moment: what lies in new and cur of INBOX and of
-// each folder. Not counted: names that begin with a dot, whatever is no regular
-// file, dot directories without cur, and, unless `count_trash`, the folder
-// Trash and messages marked as trashed.
+// A mailbox's usage at one moment: what lies in new and cur of INBOX and of each folder. Not counted: names that begin
+// with a dot, whatever is no regular file, dot directories without cur, and, unless `count_trash`, the folder Trash and
+// messages marked as trashed.
 class Count {
 public:
     static Result<Count> make(Files& files, const Mailbox& mailbox, bool count_trash);

@@ -11,8 +11,7 @@
 namespace roost::maildir {
 namespace {
 
-// One record of getdents64(2): inode and offset of 8 bytes each, the record's
-// length, the type, the name with a NUL.
+// One record of getdents64(2): inode and offset of 8 bytes each, the record's length, the type, the name with a NUL.
 constexpr std::size_t kLengthAt = 16;
 constexpr std::size_t kTypeAt = 18;
 constexpr std::size_t kNameAt = 19;

@@ -16,8 +16,7 @@ namespace {
 // Base 64 as RFC 3501 section 5.1.3 has it: "," in place of "/".
 constexpr char kBase64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-// The code point that begins at `at`, which moves past it. The text is
-// well-formed UTF-8.
+// The code point that begins at `at`, which moves past it. The text is well-formed UTF-8.
 char32_t next_code_point(std::string_view utf8, std::size_t& at) {
     const auto lead = static_cast<unsigned char>(utf8[at++]);
     if (lead < 0x80) return lead;
@@ -28,8 +27,7 @@ char32_t next_code_point(std::string_view utf8, std::size_t& at) {
     return point;
 }
 
-// Collects 16-bit units and writes them as one shifted run: "&", base 64
-// without padding, "-".
+// Collects 16-bit units and writes them as one shifted run: "&", base 64 without padding, "-".
 class ShiftedRun {
 public:
     explicit ShiftedRun(std::string& out) : out_(out) {}
@@ -66,8 +64,7 @@ private:
     unsigned count_ = 0;  // of the lowest bits in bits_ that are not written yet
 };
 
-// How long a new directory may stay unsynced by whoever made it: its entry is
-// synced again up to then.
+// How long a new directory may stay unsynced by whoever made it: its entry is synced again up to then.
 constexpr std::time_t kFreshSeconds = 60;
 
 bool changed_lately(int fd) {
@@ -75,9 +72,8 @@ bool changed_lately(int fd) {
     return ::fstat(fd, &st) != 0 || st.st_ctime > std::time(nullptr) - kFreshSeconds;
 }
 
-// Makes the folder, or completes what a crash or another process left
-// unfinished, durably. The order matters: a directory is a folder from the
-// moment it has cur.
+// Makes the folder, or completes what a crash or another process left unfinished, durably. The order matters: a
+// directory is a folder from the moment it has cur.
 Result<Maildir> make_folder(Files& files, const Mailbox& mailbox, const std::string& name) {
     auto made = files.make_dir(mailbox.ref(), name, mailbox.directory_mode);
     if (!made) return std::move(made).error();
@@ -85,8 +81,7 @@ Result<Maildir> make_folder(Files& files, const Mailbox& mailbox, const std::str
     if (!dir) return std::move(dir).error();
     const std::string path = mailbox.path + "/" + name;
     const DirRef ref{dir->get(), path};
-    // Tells deliveries straight into the folder that its mailbox, with
-    // maildirsize, is one level up.
+    // Tells deliveries straight into the folder that its mailbox, with maildirsize, is one level up.
     auto mark = files.open(ref, "maildirfolder", O_WRONLY | O_CREAT | O_NONBLOCK, mailbox.file_mode);
     if (!mark) return std::move(mark).error();
     auto moded = files.set_mode(mark->get(), mailbox.file_mode, path + "/maildirfolder");
@@ -98,8 +93,7 @@ Result<Maildir> make_folder(Files& files, const Mailbox& mailbox, const std::str
     return maildir;
 }
 
-// The folder if it is there; nothing if it is not, or is a directory that is no
-// folder.
+// The folder if it is there; nothing if it is not, or is a directory that is no folder.
 Result<std::optional<Target>> open_folder(Files& files, const Mailbox& mailbox, const Folder& folder) {
     const std::string name = folder_directory(folder);
     auto dir = files.open_dir(mailbox.ref(), name);

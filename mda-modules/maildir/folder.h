@@ -11,12 +11,11 @@
 
 namespace roost::maildir {
 
-// UTF-8 in IMAP's modified UTF-7 (RFC 3501 section 5.1.3), in which folders
-// have their names on disk.
+// UTF-8 in IMAP's modified UTF-7 (RFC 3501 section 5.1.3), in which folders have their names on disk.
 std::string to_modified_utf7(std::string_view utf8);
 
-// The directory of a folder other than INBOX: ".Lists.roost". A component has
-// no dot of its own, because a dot separates components.
+// The directory of a folder other than INBOX: ".Lists.roost". A component has no dot of its own, because a dot
+// separates components.
 std::string folder_directory(const Folder& folder);
 
 // Trash, the one folder that Maildir++ reserves.
@@ -26,13 +25,11 @@ bool is_trash(const Folder& folder);
 struct Target {
     Folder folder;
     Maildir maildir;
-    bool fresh;  // the folder's own entry may not be durable yet: the mailbox's
-                 // root must be synced too
+    bool fresh;  // the folder's own entry may not be durable yet: the mailbox's root must be synced too
 };
 
-// Opens `wanted`, making it if `create` says so; where it is missing or cannot
-// be made, INBOX. A link in the folder's place, or a folder that cannot be
-// opened, is an Error.
+// Opens `wanted`, making it if `create` says so; where it is missing or cannot be made, INBOX. A link in the folder's
+// place, or a folder that cannot be opened, is an Error.
 Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create);
 
 }  // namespace roost::maildir

@@ -42,9 +42,8 @@ Result<Mailbox> open_mailbox(Files& files, const User& user) {
         error.what = "mailbox of " + user.name() + ": " + error.what;
         if (error.sys == ENOENT)
             error.hint =
-                "is its file system mounted? Roost makes no new mailbox in "
-                "place of a lost one: bring it "
-                "back, or remove the user's allocation";
+                "is its file system mounted? Roost makes no new mailbox in place of a lost one: bring it back, or "
+                "remove the user's allocation";
         if (error.sys == ELOOP) error.hint = "give the link's target as maildir.path in the user's allocation";
         return error;
     }

@@ -1,5 +1,4 @@
-// A user's mailbox: the directory that holds INBOX as a Maildir and the other
-// folders beside it.
+// A user's mailbox: the directory that holds INBOX as a Maildir and the other folders beside it.
 #pragma once
 
 #include <sys/types.h>
@@ -14,8 +13,7 @@
 
 namespace roost::maildir {
 
-// An open mailbox. Below `root` every component is opened on its own and
-// without following links.
+// An open mailbox. Below `root` every component is opened on its own and without following links.
 struct Mailbox {
     std::string path;
     Fd root;
@@ -26,9 +24,8 @@ struct Mailbox {
     DirRef ref() const { return {root.get(), path}; }
 };
 
-// Opens the mailbox that is allocated to `user`. One that has vanished is an
-// Error (temporary): its volume may be unmounted, and a new mailbox in its
-// place would hide the user's mail.
+// Opens the mailbox that is allocated to `user`. One that has vanished is an Error (temporary): its volume may be
+// unmounted, and a new mailbox in its place would hide the user's mail.
 Result<Mailbox> open_mailbox(Files& files, const User& user);
 
 // The two directories that a delivery into a Maildir needs.
@@ -41,13 +38,12 @@ struct Maildir {
     std::string fresh_path() const { return path + "/new"; }
 };
 
-// Opens the Maildir at `dir`. What is missing of new, cur and tmp is made
-// again, durably; a link in their place is an Error.
+// Opens the Maildir at `dir`. What is missing of new, cur and tmp is made again, durably; a link in their place is an
+// Error.
 Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode);
 
-// Removes what is in the directory `dir`, with all directories below it,
-// following no link and entering no other file system that is mounted there
-// (EBUSY). `dir` itself stays.
+// Removes what is in the directory `dir`, with all directories below it, following no link and entering no other file
+// system that is mounted there (EBUSY). `dir` itself stays.
 Result<void> remove_contents(Files& files, DirRef dir);
 
 }  // namespace roost::maildir

@@ -15,38 +15,27 @@ namespace {
 
 constexpr Setting kSettings[] = {
     {"maildir.path", Kind::text, "/var/mail/roost/%{domain}/%{local}", Level::user,
-     "Where a new mailbox is made: an absolute path, in which %{user} stands "
-     "for the user's whole name, %{local} and "
-     "%{domain} for its parts and %{hash} for two levels of directories that "
-     "spread users evenly. With maildir.volumes "
-     "it is the path below the chosen volume, without a slash in front. A "
-     "mailbox stays where it was made."},
+     "Where a new mailbox is made: an absolute path, in which %{user} stands for the user's whole name, %{local} and "
+     "%{domain} for its parts and %{hash} for two levels of directories that spread users evenly. With maildir.volumes "
+     "it is the path below the chosen volume, without a slash in front. A mailbox stays where it was made."},
     {"maildir.volumes", Kind::words, "", Level::user,
-     "Directories, usually mount points, over which new mailboxes are spread: "
-     "each is made on the one with the most "
-     "free space. All must be there, or no mailbox is made. Empty: "
-     "maildir.path is the whole path."},
+     "Directories, usually mount points, over which new mailboxes are spread: each is made on the one with the most "
+     "free space. All must be there, or no mailbox is made. Empty: maildir.path is the whole path."},
     {"maildir.uids", Kind::id_range, "", Level::file,
-     "A range of user ids, such as 5000-60000, from which each mailbox gets "
-     "one of its own; everything in it belongs "
-     "to that user, and the kernel keeps the users apart. It needs Roost to "
-     "run as root, and is without effect "
+     "A range of user ids, such as 5000-60000, from which each mailbox gets one of its own; everything in it belongs "
+     "to that user, and the kernel keeps the users apart. It needs Roost to run as root, and is without effect "
      "otherwise. Empty: mailboxes belong to the user that Roost runs as."},
     {"maildir.gid", Kind::text, "", Level::file,
-     "The number of the group that mailboxes with a uid of their own belong "
-     "to. Empty: the group with the same number "
+     "The number of the group that mailboxes with a uid of their own belong to. Empty: the group with the same number "
      "as the uid."},
     {"maildir.directory-mode", Kind::mode, "0700", Level::user,
      "The permissions of the directories in a mailbox, whatever the umask."},
     {"maildir.file-mode", Kind::mode, "0600", Level::user,
      "The permissions of the files in a mailbox, whatever the umask."},
     {"maildir.count-trash", Kind::boolean, "no", Level::file,
-     "Whether the folder Trash, and messages marked as trashed, count for "
-     "usage and limits. With no they do not, as "
-     "the Maildir++ specification and Courier have it, and users can still "
-     "throw mail away when they are full. With "
-     "yes they do, as in Dovecot by default. All programs that share the "
-     "mailboxes must agree."},
+     "Whether the folder Trash, and messages marked as trashed, count for usage and limits. With no they do not, as "
+     "the Maildir++ specification and Courier have it, and users can still throw mail away when they are full. With "
+     "yes they do, as in Dovecot by default. All programs that share the mailboxes must agree."},
 };
 
 class MaildirMda final : public Mda {
@@ -108,9 +97,7 @@ constexpr ModuleInfo kInfo = {
     .abi = kModuleAbi,
     .kind = ModuleKind::mda,
     .name = "maildir",
-    .summary =
-        "Maildir++ mailboxes, one file per message, shared with "
-        "Courier, Dovecot and others",
+    .summary = "Maildir++ mailboxes, one file per message, shared with Courier, Dovecot and others",
     .settings = kSettings,
     .make_mda = make,
     .make_creator = nullptr,

@@ -20,8 +20,7 @@ std::optional<std::uint32_t> parse_id(std::string_view text) {
     return id;
 }
 
-// setfsuid(2) and setfsgid(2) report no failure; asking for an impossible id
-// returns the one in force.
+// setfsuid(2) and setfsgid(2) report no failure; asking for an impossible id returns the one in force.
 void act(const Owner& owner) {
     ::setfsgid(owner.gid);
     ::setfsuid(owner.uid);

@@ -22,8 +22,7 @@ namespace {
 constexpr const char* kPathKey = "maildir.path";
 constexpr const char* kUidKey = "maildir.uid";
 
-// Directories above mailboxes: administrators', with nothing in them but
-// mailboxes.
+// Directories above mailboxes: administrators', with nothing in them but mailboxes.
 constexpr mode_t kParentMode = 0755;
 
 struct Split {
@@ -49,8 +48,7 @@ std::string literally(std::string_view text) {
     return out;
 }
 
-// The path below each volume, in the order of the list; every volume has been
-// opened.
+// The path below each volume, in the order of the list; every volume has been opened.
 struct Candidate {
     std::string path;
     std::uint64_t free;
@@ -63,8 +61,7 @@ Result<std::vector<Candidate>> candidates(Files& files, const User& user, const 
                             "with volumes give the path below them, such as %{domain}/%{local}");
     std::vector<Candidate> out;
     for (const std::string& volume : volumes) {
-        // An unmounted volume must not be made anew, nor passed over: the user's
-        // mailbox may be on it.
+        // An unmounted volume must not be made anew, nor passed over: the user's mailbox may be on it.
         auto dir = files.open_dir({AT_FDCWD, {}}, volume, Files::Follow::yes);
         if (!dir) {
             Error error = std::move(dir).error();
@@ -109,9 +106,8 @@ bool is_empty(int fd, const std::string& path) {
     return listed && empty;
 }
 
-// Gives the mailbox's directory to its owner. Only one that is empty and still
-// the running user's is given away: that is what this call, or one before it
-// that was killed here, has made.
+// Gives the mailbox's directory to its owner. Only one that is empty and still the running user's is given away: that
+// is what this call, or one before it that was killed here, has made.
 Result<void> hand_over(Files& files, int fd, const std::string& path, const Owner& owner) {
     struct stat st {};
     if (::fstat(fd, &st) != 0) return system_error(errno, "cannot look at " + path);
@@ -143,8 +139,7 @@ Result<void> make_mailbox(Files& files, const User& user, const std::string& pat
         auto maildir = open_maildir(files, {root->get(), path}, mode);
         if (!maildir) return std::move(maildir).error();
     }
-    // Also what was there: whoever made it may have been killed before it could
-    // sync.
+    // Also what was there: whoever made it may have been killed before it could sync.
     for (const DirRef& dir : {DirRef{root->get(), path}, above}) {
         auto synced = files.sync(dir.fd, dir.path);
         if (!synced) return synced;
@@ -163,8 +158,7 @@ Result<Settings> allocate(Files& files, UserDb& db, const User& user) {
     if (const std::string* uid = user.allocated(kUidKey)) {
         out[kUidKey] = *uid;
     } else if (gives_uids(user)) {
-        // First the number, which the database keeps for this user even if we are
-        // killed before the record says so.
+        // First the number, which the database keeps for this user even if we are killed before the record says so.
         auto number = db.own_number(kUidKey, user.name(), *user.settings().id_range("maildir.uids"));
         if (!number) return std::move(number).error();
         auto group = group_for(user, *number);

@@ -7,8 +7,7 @@
 namespace roost::maildir {
 namespace {
 
-// A limit as maildirsize can say it: 0 is unlimited, and readers use signed
-// numbers of 64 bits.
+// A limit as maildirsize can say it: 0 is unlimited, and readers use signed numbers of 64 bits.
 std::int64_t written(const std::optional<std::uint64_t>& limit) {
     constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
     if (!limit) return 0;

@@ -11,9 +11,8 @@
 
 namespace roost::maildir {
 
-// Writes the message into the target folder's tmp/, or links or clones the
-// twin's file there, and returns what is left to do. Takes the mailbox over.
-// Stale files in that tmp/ are removed in passing.
+// Writes the message into the target folder's tmp/, or links or clones the twin's file there, and returns what is left
+// to do. Takes the mailbox over. Stale files in that tmp/ are removed in passing.
 Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const Terms& terms, const Delivery& delivery,
                                        const Message& message);
 

@@ -13,12 +13,10 @@ namespace roost::maildir {
 namespace {
 
 constexpr std::time_t kStaleSeconds{36 * 60 * 60};
-// More must wait for the next delivery: none is to pay for all the rubbish of a
-// crash.
+// More must wait for the next delivery: none is to pay for all the rubbish of a crash.
 constexpr int kMostAtOnce = 32;
 
-// True if the name begins with a moment within the last 36 hours, as unique
-// names do.
+// True if the name begins with a moment within the last 36 hours, as unique names do.
 bool is_recent_name(std::string_view name, std::time_t now) {
     std::time_t made = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), made);

@@ -1,5 +1,4 @@
-// What every MDA module promises of mailboxes: made, found again, released,
-// purged, lost.
+// What every MDA module promises of mailboxes: made, found again, released, purged, lost.
 #include "site.h"
 
 #include <algorithm>
@@ -34,10 +33,7 @@ TEST_CASE("the module's settings are its own and their defaults are valid", "[co
     }
 }
 
-TEST_CASE(
-    "check names what is missing, touches nothing, and is content after "
-    "allocate",
-    "[contract]") {
+TEST_CASE("check names what is missing, touches nothing, and is content after allocate", "[contract]") {
     Site site;
     const User alice = site.user("alice@example.org");
     const auto before = tree(site.dir());
@@ -51,10 +47,7 @@ TEST_CASE(
     CHECK(must(site.mda().check(site.allocated(alice, allocation))).complete());
 }
 
-TEST_CASE(
-    "allocate can be repeated and takes what it made before, with the "
-    "mail in it",
-    "[contract]") {
+TEST_CASE("allocate can be repeated and takes what it made before, with the mail in it", "[contract]") {
     Site site;
     const User alice = site.user("alice@example.org");
     const Settings first = must(site.mda().allocate(alice));
@@ -87,10 +80,7 @@ TEST_CASE("an allocation that fails at any operation can be completed", "[contra
     }
 }
 
-TEST_CASE(
-    "release removes the empty mailbox that lost a race, and allocate "
-    "makes it anew",
-    "[contract]") {
+TEST_CASE("release removes the empty mailbox that lost a race, and allocate makes it anew", "[contract]") {
     Site site;
     const User alice = site.user("alice@example.org");
     const Settings allocation = must(site.mda().allocate(alice));
@@ -137,10 +127,7 @@ TEST_CASE("purge removes the mailbox with all mail, and no other", "[contract]")
     CHECK(site.messages(bob).size() == 1);
 }
 
-TEST_CASE(
-    "a mailbox that vanished as a whole is a temporary failure, never a "
-    "new mailbox",
-    "[contract]") {
+TEST_CASE("a mailbox that vanished as a whole is a temporary failure, never a new mailbox", "[contract]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     site.delivered(alice, kHello);

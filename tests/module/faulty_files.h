@@ -15,8 +15,8 @@ namespace roost::test {
 // Does what Files does, except where armed. Any thread while not armed.
 class FaultyFiles : public Files {
 public:
-    // The operation number `nth` from now, counted from 1, fails with `sys`;
-    // those after it work again. A failing write() writes half first.
+    // The operation number `nth` from now, counted from 1, fails with `sys`; those after it work again. A failing
+    // write() writes half first.
     void arm(std::size_t nth, int sys) {
         count_ = 0;
         nth_ = nth;
@@ -25,9 +25,11 @@ public:
     void disarm() { nth_ = 0; }
     // Whether that operation was reached.
     bool fired() const { return count_ >= nth_; }
+    // Which one it was.
+    const std::string& failed_operation() const { return failed_operation_; }
 
-    // Called before each operation with its name and the last path component it
-    // is about; a number other than 0 is the errno that it fails with.
+    // Called before each operation with its name and the last path component it is about; a number other than 0 is the
+    // errno that it fails with.
     std::function<int(std::string_view operation, const std::string& name, DirRef dir)> before;
     // May change what stat() found.
     std::function<void(const std::string& name, struct stat&)> on_stat;
@@ -104,7 +106,11 @@ public:
 
 private:
     std::optional<Error> fails(std::string_view operation, const std::string& name, DirRef dir) {
-        int sys = ++count_ == nth_ ? sys_ : 0;
+        int sys = 0;
+        if (++count_ == nth_) {
+            sys = sys_;
+            failed_operation_ = operation;
+        }
         if (sys == 0 && before) sys = before(operation, name, dir);
         if (sys == 0) return std::nullopt;
         return system_error(sys, "injected into " + std::string(operation) + " of " + name);
@@ -113,6 +119,7 @@ private:
     std::atomic<std::size_t> count_{0};
     std::size_t nth_ = 0;
     int sys_ = 0;
+    std::string failed_operation_;
 };
 
 }  // namespace roost::test

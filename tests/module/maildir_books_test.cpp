@@ -209,10 +209,7 @@ TEST_CASE("books that cannot be written are removed rather than left wrong", "[m
     CHECK(site.usage(alice) == Usage{10, 1});
 }
 
-TEST_CASE(
-    "without limits no books are made, and stale ones do not outlive a "
-    "delivery",
-    "[maildir]") {
+TEST_CASE("without limits no books are made, and stale ones do not outlive a delivery", "[maildir]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     site.delivered(alice, kTen);
@@ -301,8 +298,7 @@ TEST_CASE("a count during which the mailbox changed is not kept", "[maildir]") {
     const User alice = site.with_mailbox("alice@example.org", kLimits);
     site.delivered(alice, kTen, {{"Lists"}, true, {}, nullptr});
     const fs::path where = root_of(alice) / part;
-    make_older(where, 5);  // so that the change shows however coarse the clock of
-                           // the file system is
+    make_older(where, 5);  // so that the change shows however coarse the clock of the file system is
     site.files().before = [&](std::string_view called, const std::string& name, DirRef /*dir*/) {
         if (called == "rename" && name == "maildirsize") put(where / "1.a", kTen);
         return 0;

@@ -82,9 +82,7 @@ TEST_CASE("a mailbox is made on the volume with the most free space", "[maildir]
     site.delivered(alice, kHello);
     site.delivered(bob, kHello);
 
-    SECTION(
-        "one that is there already is taken, as after a crash before the "
-        "record was written") {
+    SECTION("one that is there already is taken, as after a crash before the record was written") {
         const Settings again = must(site.mda().allocate(site.user("alice@example.org")));
         CHECK(again == *alice.record().allocation);
         CHECK_FALSE(fs::exists(site.dir() + "/v1/example.org/alice"));
@@ -163,10 +161,7 @@ TEST_CASE("what a record names already is kept, and its mailbox made", "[maildir
     site.delivered(site.allocated(named, whole), kHello);
 }
 
-TEST_CASE(
-    "mailboxes with a uid of their own belong to it entirely, and are "
-    "written as that user",
-    "[maildir]") {
+TEST_CASE("mailboxes with a uid of their own belong to it entirely, and are written as that user", "[maildir]") {
     if (::geteuid() != 0) ROOST_SKIP("needs root, to give mailboxes a uid");
     const std::string gid = GENERATE("", "7000");
     Site site({"maildir.uids=5000-5001", "maildir.gid=" + gid});

@@ -124,10 +124,7 @@ TEST_CASE("permissions are what the settings say, whatever the umask", "[maildir
     CHECK(files.size() == 4);
 }
 
-TEST_CASE(
-    "a folder is a Maildir with the mark of one, under its name in "
-    "modified UTF-7",
-    "[maildir]") {
+TEST_CASE("a folder is a Maildir with the mark of one, under its name in modified UTF-7", "[maildir]") {
     struct Row {
         Folder folder;
         std::string directory;
@@ -209,10 +206,8 @@ TEST_CASE("new, cur and tmp that are missing are made again, and synced", "[mail
     }
 }
 
-TEST_CASE(
-    "a link in the place of a part of the mailbox is a temporary failure "
-    "that changes nothing beyond it",
-    "[maildir]") {
+TEST_CASE("a link in the place of a part of the mailbox is a temporary failure that changes nothing beyond it",
+          "[maildir]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     site.delivered(alice, kHello, {{"Lists"}, true, {}, nullptr});

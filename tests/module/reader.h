@@ -1,5 +1,5 @@
-// Reads back what a module stored, by the rules of the format alone: a module's
-// reader knows its layout, the contract suite does not.
+// Reads back what a module stored, by the rules of the format alone: a module's reader knows its layout, the contract
+// suite does not.
 #pragma once
 
 #include <memory>
@@ -15,12 +15,10 @@ namespace roost::test {
 class Reader {
 public:
     virtual ~Reader() = default;
-    // What roost.conf must say so that the module's mailboxes lie below `dir`, as
-    // "key=value".
+    // What roost.conf must say so that the module's mailboxes lie below `dir`, as "key=value".
     virtual std::vector<std::string> settings(const std::string& dir) const = 0;
-    // The messages that a mail program would see, in any order, each with the
-    // bytes that were delivered (trace fields included), as far as the format can
-    // give them back. None if there is no such folder.
+    // The messages that a mail program would see, in any order, each with the bytes that were delivered (trace fields
+    // included), as far as the format can give them back. None if there is no such folder.
     virtual std::vector<std::string> messages(const User& user, const Folder& folder) const = 0;
     // The folder is there for a mail program.
     virtual bool has_folder(const User& user, const Folder& folder) const = 0;
@@ -30,8 +28,7 @@ public:
     virtual bool exists(const Settings& allocation) const = 0;
     // Takes the mailbox away as a whole, as an unmounted volume does.
     virtual void take_away(const Settings& allocation) const = 0;
-    // What a delivery leaves that is no mail: staged files, locks, intents. By
-    // path.
+    // What a delivery leaves that is no mail: staged files, locks, intents. By path.
     virtual std::vector<std::string> leftovers(const User& user) const = 0;
 };
 
