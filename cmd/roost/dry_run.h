@@ -1,7 +1,7 @@
 // Running the delivery code without touching anything.
 #pragma once
 
-#include "base/files.h"
+#include "base/dry_files.h"
 #include "config/config.h"
 #include "module/mda.h"
 #include "user/user_db.h"
@@ -9,24 +9,6 @@
 #include <memory>
 
 namespace roost::cli {
-
-// File operations that read what is there and change nothing: what is opened for writing is the present content, read
-// only, or a new file in memory; everything else that would change something succeeds without doing it. Never a
-// truth for somebody who reads back what he wrote. Any thread.
-class DryFiles : public Files {
-public:
-    Result<Fd> open(DirRef dir, const std::string& name, int flags, mode_t mode, Follow follow) override;
-    Result<bool> make_dir(DirRef dir, const std::string& name, mode_t mode) override;
-    Result<void> rename_new(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
-    Result<void> rename(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
-    Result<void> link(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
-    Result<void> unlink(DirRef dir, const std::string& name) override;
-    Result<void> remove_dir(DirRef dir, const std::string& name) override;
-    Result<void> write(int fd, std::string_view data, std::string_view path) override;
-    Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override;
-    Result<void> sync_data(int fd, std::string_view path) override;
-    Result<void> sync(int fd, std::string_view path) override;
-};
 
 // A database that answers `find` and refuses all else.
 class DryUserDb : public UserDb {

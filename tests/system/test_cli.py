@@ -116,6 +116,7 @@ def test_control_characters_of_the_command_line_never_reach_the_terminal(site):
     text = fails(site.roost("user", "add", "a\x1b[31m@example.org"), 64)
     assert "\x1b" not in text
     assert "\x1b" not in fails(site.roost("\x1b[31m"), 64)
+    assert "\x1b" not in fails(site.run("roost", "-c", "/no\x1b[31mwhere", "user", "list"), 1)
 
 
 def test_output_that_cannot_be_written_is_a_failure(site):

@@ -106,11 +106,12 @@ def verdict_of(site, address, message=SAMPLE):
         ({}, 1, "", "10K", "no-such-user"),
         ({}, 0, ALICE, "10K", "user-disabled"),
         ({"delivery.detail": "ignore"}, 1, "alice+x@example.org", "10K", "no-such-user"),
-        ({"quota.storage": "5K"}, 1, ALICE, "10K", "over-quota"),
-        ({"quota.storage": "5K", "quota.when-full": "defer"}, 1, ALICE, "10K", "over-quota-deferred"),
-        ({"quota.storage": "5K", "quota.grace": "10K"}, 1, ALICE, "10K", "delivered"),
+        ({"quota.storage": "9K"}, 1, ALICE, "10K", "over-quota"),
+        ({"quota.storage": "9K", "quota.when-full": "defer"}, 1, ALICE, "10K", "over-quota-deferred"),
+        ({"quota.storage": "9K", "quota.grace": "10K"}, 1, ALICE, "10K", "delivered"),
+        ({"quota.storage": "11K", "quota.message": "11K"}, 1, ALICE, "10K", "delivered"),
         ({"quota.messages": "0"}, 1, ALICE, "10K", "over-quota"),
-        ({"quota.message": "5K"}, 1, ALICE, "10K", "message-too-large"),
+        ({"quota.message": "9K"}, 1, ALICE, "10K", "message-too-large"),
         ({"quota.storage": "lots"}, 1, ALICE, "10K", "misconfigured"),
     ],
 )
@@ -126,6 +127,12 @@ def test_the_outcome_is_that_of_a_delivery(site, settings, enabled, address, siz
         code, enhanced = verdict_of(site, address, SAMPLE + b"x" * 9900 + b"\n")
         assert code == outcome["exit"]
         assert enhanced == (outcome["enhanced"] if code else "")
+
+
+def test_without_a_size_the_message_is_taken_to_have_8_kibibytes(site):
+    site.add(ALICE)
+    assert explain(site, ALICE)["size"] == 8192
+    assert explain(site, ALICE, "--size", "10K")["size"] == 10240
 
 
 def test_a_full_mailbox_is_foreseen_from_its_usage(site):

@@ -1,0 +1,26 @@
+// File operations that read what is there and change nothing: for dry runs.
+#pragma once
+
+#include "base/files.h"
+
+namespace roost {
+
+// What is opened for writing is the present file, read only, or a new one in memory; everything else that would change
+// something succeeds without doing it. So code that finds out and then writes down what it found still finds out, but
+// nobody can read back what he wrote. Any thread.
+class DryFiles : public Files {
+public:
+    Result<Fd> open(DirRef dir, const std::string& name, int flags, mode_t mode, Follow follow) override;
+    Result<bool> make_dir(DirRef dir, const std::string& name, mode_t mode) override;
+    Result<void> rename_new(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
+    Result<void> rename(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
+    Result<void> link(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
+    Result<void> unlink(DirRef dir, const std::string& name) override;
+    Result<void> remove_dir(DirRef dir, const std::string& name) override;
+    Result<void> write(int fd, std::string_view data, std::string_view path) override;
+    Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override;
+    Result<void> sync_data(int fd, std::string_view path) override;
+    Result<void> sync(int fd, std::string_view path) override;
+};
+
+}  // namespace roost
