@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from conftest import MODULES, PROGRAMS, SAMPLE, Site
-from test_cli import ALICE, as_nobody, fails, ok
+from test_cli import ALICE, as_nobody, fails, ok, on_terminal
 
 MODULE_KEYS = ["kind", "name", "summary", "file", "selected", "loadable", "error"]
 
@@ -255,6 +255,15 @@ def test_one_user_with_a_fault_does_not_keep_the_others_from_being_shown_or_reco
     for words in ["recount --all", "recount --all --check"]:
         result = site.roost("quota", *words.split())
         assert (result.returncode, result.stdout) == (1, b"") and b"user b@example.org" in result.stderr
+
+
+def test_progress_is_shown_on_a_terminal_alone_and_wiped(site):
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    status, shown = on_terminal(site, ["quota", "recount", "--all"], b"")
+    assert status == 0 and "recounted: 1" in shown and shown.endswith("\r\033[K")
+    assert on_terminal(site, ["quota", "recount", "--all", "--quiet"], b"") == (0, "")
+    ok(site.roost("quota", "recount", "--all"), "")
 
 
 # Configuration
