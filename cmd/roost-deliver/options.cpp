@@ -89,8 +89,8 @@ Result<DeliverOptions> read_options(int argc, char** argv) {
     out.config_path = kDefaultConfigPath;
     optind = 1;
     while (true) {
-        const int letter = ::getopt_long(argc, argv, letters.c_str(), long_flags.data(),
-                                         nullptr);  // NOLINT(concurrency-mt-unsafe): one thread yet
+        // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread yet
+        const int letter = ::getopt_long(argc, argv, letters.c_str(), long_flags.data(), nullptr);
         if (letter == -1) break;
         switch (letter) {
             case 'd':

@@ -123,7 +123,7 @@ Result<void> Files::copy(int from, std::uint64_t offset, std::uint64_t size, int
         offset += static_cast<std::uint64_t>(done);
         size -= static_cast<std::uint64_t>(done);
     }
-    constexpr std::size_t kBuffer = 256 * 1024;
+    constexpr std::size_t kBuffer = 256UL * 1024;
     std::vector<char> buffer(std::min<std::uint64_t>(size, kBuffer));
     while (size > 0) {
         const std::size_t want = std::min<std::uint64_t>(size, buffer.size());

@@ -165,7 +165,7 @@ private:
 };
 
 Result<Message> Message::read(Files& files, int fd, const std::string& spool_dir, Deadline deadline) {
-    constexpr std::size_t kChunk = 64 * 1024;
+    constexpr std::size_t kChunk = 64UL * 1024;
     std::vector<char> buffer(kChunk);
     MessageReader reader(files, spool_dir);
     while (true) {

@@ -27,7 +27,7 @@ struct TraceInfo {
 class Message {
 public:
     // Up to this many bytes are kept in memory.
-    static constexpr std::size_t kMemory = 512 * 1024;
+    static constexpr std::size_t kMemory = 512UL * 1024;
 
     // Reads `fd` to its end. What exceeds kMemory goes to an unlinked file in `spool_dir` (made if missing). A leading
     // mbox "From " line is not part of the message: its sender is remembered. Errors: read errors, a full spool, the

@@ -27,8 +27,8 @@ struct ModuleHost {
 struct ModuleInfo {
     std::uint32_t abi;
     ModuleKind kind;
-    const char* name;     // as in the settings store.mda and store.creator, and in the file name mda-NAME.so
-    const char* summary;  // one line
+    const char* name;       // as in the settings store.mda and store.creator, and in the file name mda-NAME.so
+    const char* summary;    // one line
     SettingTable settings;  // every key begins with "NAME."
     Result<std::unique_ptr<Mda>> (*make_mda)(const ModuleHost& host);          // null unless kind is mda
     Result<std::unique_ptr<Creator>> (*make_creator)(const ModuleHost& host);  // null unless kind is creator
@@ -45,7 +45,5 @@ struct ModuleInfo {
 #else
 #define ROOST_MODULE_SYMBOL roost_module
 #endif
-#define ROOST_MODULE(info)                                                                             \
-    extern "C" __attribute__((visibility("default"))) const roost::ModuleInfo* ROOST_MODULE_SYMBOL() { \
-        return &(info);                                                                                \
-    }
+#define ROOST_MODULE(info) \
+    extern "C" __attribute__((visibility("default"))) const roost::ModuleInfo* ROOST_MODULE_SYMBOL() { return &(info); }
