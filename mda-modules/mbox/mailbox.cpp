@@ -90,6 +90,11 @@ Result<bool> Mailbox::open_files(Missing missing) {
     return true;
 }
 
+bool Mailbox::is_empty() const {
+    struct stat st {};
+    return ::fstat(file_.get(), &st) == 0 && st.st_size == 0;
+}
+
 // False: the name is another file's, or nobody's, by now.
 Result<bool> Mailbox::still_there() {
     auto ours = look_at(file_.get(), path());

@@ -17,6 +17,7 @@ namespace roost::mbox {
 struct Rules {
     LockRules locks;
     mode_t file_mode = 0600;
+    std::string folder_file;  // the name of the file in each folder's directory; empty: the folder is a file
 };
 
 // The name of the file beside a mailbox that holds its books.
@@ -39,6 +40,8 @@ public:
                                                std::string name, Missing missing);
 
     DirRef dir() const { return {dir_.get(), dir_path_}; }
+    // No message has been put into it yet, or all were taken out again.
+    bool is_empty() const;
     std::string path() const { return dir_path_ + "/" + name_; }
 
     // Appends the text durably and returns by how much the file has grown. Waits for the locks. After an Error the file

@@ -18,9 +18,11 @@ constexpr Setting kSettings[] = {
      "users "
      "apart. A mailbox stays where it was made."},
     {"mbox.folders", Kind::text, "/var/mail/roost/%{domain}/%{local}/folders", Level::user,
-     "The directory for a new user's folders: Lists/roost is the file roost in the directory Lists in it. No other "
-     "user "
-     "may have the same."},
+     "The directory for a new user's folders, which no other user may have. It is made with the mailbox."},
+    {"mbox.folder-file", Kind::text, "messages.mbox", Level::file,
+     "The name of the file in each folder's directory: the folder Lists/roost is Lists/roost/messages.mbox, and Lists "
+     "can have messages too. In Dovecot this is mailbox_directory_name (DIRNAME). A name with a dot collides with no "
+     "folder. Empty: Lists/roost is the file roost, and a folder holds either messages or folders."},
     {"mbox.file-mode", Kind::mode, "0600", Level::file, "The permissions of new mbox files, whatever the umask."},
     {"mbox.directory-mode", Kind::mode, "0700", Level::user,
      "The permissions of a user's own directories, whatever the umask."},
@@ -95,6 +97,11 @@ Result<std::unique_ptr<Mda>> make(const ModuleHost& host) {
     auto mode = parse_mode(host.config.text("mbox.file-mode"));
     if (!mode) return std::move(mode).error();
     rules.file_mode = *mode;
+    rules.folder_file = host.config.text("mbox.folder-file");
+    if (!rules.folder_file.empty() && !is_usable_name(rules.folder_file))
+        return config_error(std::string(host.config.origin("mbox.folder-file")) + ": mbox.folder-file",
+                            "'" + rules.folder_file + "' cannot be the name of a mailbox",
+                            "it must not have a slash, begin with a dot, or end in .lock");
     return std::unique_ptr<Mda>(std::make_unique<MboxMda>(host.files, std::move(rules)));
 }
 

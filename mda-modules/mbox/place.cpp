@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -111,9 +112,7 @@ Error vanished(const std::string& path, const User& user) {
 // The name of a folder's component on disk.
 Result<std::string> disk_name(const std::string& component) {
     std::string name = to_modified_utf7(component);
-    const bool odd = name.empty() || name.starts_with('.') || name.ends_with(".lock") ||
-                     name.find('/') != std::string::npos || name.find('\0') != std::string::npos;
-    if (!odd) return name;
+    if (is_usable_name(name)) return name;
     return Error{
         Outcome::malformed, "folder name '" + printable(component) + "'", "an mbox file cannot have it", {}, 0};
 }
@@ -123,9 +122,10 @@ struct FolderFile {
     Fd dir;
     std::string dir_path;
     std::string name;
+    std::vector<Fd> way;  // the directories above `dir`
 };
-Result<std::optional<FolderFile>> find_folder(Files& files, const User& user, const Place& place, const Folder& folder,
-                                              bool create) {
+Result<std::optional<FolderFile>> find_folder(Files& files, const Rules& rules, const User& user, const Place& place,
+                                              const Folder& folder, bool create) {
     FolderFile at;
     auto top = files.open_dir({AT_FDCWD, {}}, place.folders);
     if (!top && top.error().sys == ENOENT) {
@@ -141,21 +141,20 @@ Result<std::optional<FolderFile>> find_folder(Files& files, const User& user, co
         auto name = disk_name(component);
         if (!name) return std::move(name).error();
         at.name = *std::move(name);
-        if (&component == &folder.back()) break;
+        if (rules.folder_file.empty() && &component == &folder.back()) break;
         const DirRef above{at.dir.get(), at.dir_path};
         auto below = files.open_dir(above, at.name);
         if (!below && below.error().sys == ENOENT) {
             if (!create) return std::optional<FolderFile>();
             auto made = files.make_dir(above, at.name, directory_mode(user));
             if (!made) return std::move(made).error();
-            auto synced = files.sync(above.fd, above.path);
-            if (!synced) return std::move(synced).error();
             below = files.open_dir(above, at.name);
         }
         if (!below) return std::move(below).error();
-        at.dir = *std::move(below);
+        at.way.push_back(std::exchange(at.dir, *std::move(below)));
         at.dir_path += "/" + at.name;
     }
+    if (!rules.folder_file.empty()) at.name = rules.folder_file;
     return std::optional<FolderFile>(std::move(at));
 }
 
@@ -168,14 +167,26 @@ bool cannot_be(const Error& error) {
 
 Result<std::optional<Mailbox>> open_folder(Files& files, const Rules& rules, const User& user, const Place& place,
                                            const Folder& folder, bool create) {
-    auto file = find_folder(files, user, place, folder, create);
+    auto file = find_folder(files, rules, user, place, folder, create);
     if (!file) return std::move(file).error();
     if (!*file) return std::optional<Mailbox>();
-    return Mailbox::open(files, rules, std::move((*file)->dir), (*file)->dir_path, (*file)->name,
-                         create ? Mailbox::Missing::make : Mailbox::Missing::leave);
+    auto mailbox = Mailbox::open(files, rules, std::move((*file)->dir), (*file)->dir_path, (*file)->name,
+                                 create ? Mailbox::Missing::make : Mailbox::Missing::leave);
+    if (!mailbox || !*mailbox || !(*mailbox)->is_empty()) return mailbox;
+    // Whoever made the directories may have been killed before their names were durable.
+    for (const Fd& dir : (*file)->way) {
+        auto synced = files.sync(dir.get(), place.folders);
+        if (!synced) return std::move(synced).error();
+    }
+    return mailbox;
 }
 
 }  // namespace
+
+bool is_usable_name(const std::string& name) {
+    return !name.empty() && !name.starts_with('.') && !name.ends_with(".lock") && name.find('/') == std::string::npos &&
+           name.find('\0') == std::string::npos;
+}
 
 Result<Place> Place::of(const User& user) {
     auto path = path_for(user, kPath);

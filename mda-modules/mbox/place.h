@@ -24,6 +24,10 @@ struct Place {
     bool folders_inside() const { return folders.starts_with(dir + "/"); }
 };
 
+// Whether a file of that name can be a mailbox: it is one component, and neither a lock file's name nor one of Roost's
+// own.
+bool is_usable_name(const std::string& name);
+
 // Makes the mailbox, or takes what is there, and returns mbox.path and mbox.folders. Durable.
 Result<Settings> allocate(Files& files, const Rules& rules, const User& user);
 
