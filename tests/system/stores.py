@@ -92,7 +92,7 @@ class Mbox:
 
     @staticmethod
     def mailboxes(tops):
-        found = []
+        found = [top for top in tops if os.path.isfile(top)]
         for top in tops:
             for path, _, files in os.walk(top):
                 found += [os.path.join(path, name) for name in files if not Mbox.is_helper(name)]
@@ -100,7 +100,7 @@ class Mbox:
 
     @staticmethod
     def is_helper(name):
-        return name.startswith(".")
+        return name.startswith(".") or name.endswith(".lock")
 
     @staticmethod
     def stored(tops):
