@@ -11,9 +11,6 @@
 
 namespace roost::maildir {
 
-// UTF-8 in IMAP's modified UTF-7 (RFC 3501 section 5.1.3), in which folders have their names on disk.
-std::string to_modified_utf7(std::string_view utf8);
-
 // The directory of a folder other than INBOX: ".Lists.roost". A component has no dot of its own, because a dot
 // separates components.
 std::string folder_directory(const Folder& folder);

@@ -77,6 +77,10 @@ public:
         if (auto fault = fails("copy", std::string(path), {to, {}})) return *fault;
         return Files::copy(from, offset, size, to, path);
     }
+    Result<void> truncate(int fd, std::uint64_t size, std::string_view path) override {
+        if (auto fault = fails("truncate", std::string(path), {fd, {}})) return *fault;
+        return Files::truncate(fd, size, path);
+    }
     Result<void> clone(int from, int to, std::string_view path) override {
         if (auto fault = fails("clone", std::string(path), {to, {}})) return *fault;
         return Files::clone(from, to, path);
