@@ -1,4 +1,4 @@
-"""Adds up what the test runs of all presets brought: tally.py RESULTS [FAILED_PRESET...].
+"""Adds up what the test runs of all presets brought: tally.py RESULTS [FAILED_STEP...].
 
 RESULTS holds PRESET.xml, written by ctest, and PRESET/NAME.json, written by each pytest run (see system/conftest.py),
 whose tests are counted one by one in place of ctest's one entry for the file. Ends with status 0 if nothing failed.
@@ -9,7 +9,7 @@ import pathlib
 import sys
 import xml.etree.ElementTree
 
-results, failed_presets = pathlib.Path(sys.argv[1]), sys.argv[2:]
+results, failed_steps = pathlib.Path(sys.argv[1]), sys.argv[2:]
 total = {"passed": 0, "failed": 0, "skipped": 0}
 reasons, broken = {}, []
 
@@ -41,7 +41,7 @@ for reason, tests in sorted(reasons.items()):
     print(f"skipped: {reason}: {', '.join(tests)}")
 for test in broken:
     print(f"failed: {test}")
-for preset in failed_presets:
-    print(f"failed: preset {preset}")
+for step in failed_steps:
+    print(f"failed: {step}")
 print("{passed} passed, {failed} failed, {skipped} skipped".format(**total))
-sys.exit(1 if total["failed"] or failed_presets or not total["passed"] else 0)
+sys.exit(1 if total["failed"] or failed_steps or not total["passed"] else 0)
