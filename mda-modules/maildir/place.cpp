@@ -94,7 +94,7 @@ Result<std::string> choose(Files& files, const User& user) {
     return best->path;
 }
 
-bool is_empty(int fd, const std::string& path) {
+bool is_empty(int fd, std::string_view path) {
     bool empty = true;
     auto listed = each_entry(
         fd, path,
@@ -104,6 +104,20 @@ bool is_empty(int fd, const std::string& path) {
         },
         true);
     return listed && empty;
+}
+
+// True if there is nothing in the mailbox but what allocate() makes.
+bool is_new(Files& files, DirRef mailbox) {
+    bool holds_more = false;
+    auto listing = files.open_dir(mailbox, ".");
+    if (!listing) return false;
+    auto listed = each_entry(listing->get(), mailbox.path, [&](const Entry& entry) -> Result<void> {
+        auto dir = files.open_dir(mailbox, entry.name);
+        const bool ours = entry.name == "cur" || entry.name == "new" || entry.name == "tmp";
+        if (!ours || !dir || !is_empty(dir->get(), mailbox.path)) holds_more = true;
+        return {};
+    });
+    return listed && !holds_more;
 }
 
 // Gives the mailbox's directory to its owner. Only one that is empty and still the running user's is given away: that
@@ -188,8 +202,9 @@ Result<void> release(Files& files, const User& user, const Settings& allocation)
     const DirRef above{parent->get(), at.parent};
     auto root = files.open_dir(above, at.leaf);
     if (!root) return root.error().sys == ENOENT ? Result<void>() : std::move(root).error();
-    // Where there is mail the first of these says so, and all stays.
     const DirRef mailbox{root->get(), path->second};
+    if (!is_new(files, mailbox)) return {};
+    // What arrives from here on makes its directory stay, and a delivery makes the others again.
     for (const char* name : {"cur", "new", "tmp"}) {
         auto removed = files.remove_dir(mailbox, name);
         if (!removed) return removed.error().sys == ENOTEMPTY ? Result<void>() : removed;

@@ -117,6 +117,18 @@ TEST_CASE("a volume that is not there stops allocation and is never made", "[mai
     CHECK(fs::is_empty(site.dir() + "/v1"));
 }
 
+TEST_CASE("release leaves a mailbox that holds anything as it is", "[maildir]") {
+    const std::string held = GENERATE("new/1.a", "cur/1.a:2,S", "tmp/1.a", ".Lists", "subscriptions");
+    Site site;
+    const User alice = site.user("alice@example.org");
+    const Settings allocation = must(site.mda().allocate(alice));
+    const fs::path root = allocation.at("maildir.path");
+    std::ofstream(root / held) << kHello;
+    must(site.mda().release(alice, allocation));
+    CHECK(fs::exists(root / held));
+    for (const char* name : {"new", "cur", "tmp"}) CHECK(fs::is_directory(root / name));
+}
+
 TEST_CASE("settings and records that make no sense are told as the administrator's", "[maildir]") {
     struct Row {
         std::vector<std::string> settings;
@@ -199,7 +211,14 @@ TEST_CASE("mailboxes with a uid of their own belong to it entirely, and are writ
     CHECK(look(root_of(alice).parent_path()).st_uid == 0);
 
     SECTION("copies for different users are equal and do not share") {
+        bool linked = false;
+        site.files().before = [&](std::string_view called, const std::string& /*name*/, DirRef /*dir*/) {
+            linked = linked || called == "link";
+            return 0;
+        };
         const auto [first, second] = deliver_twins(site, alice, bob);
+        site.files().before = nullptr;
+        CHECK_FALSE(linked);
         CHECK(MaildirReader::contents(second.path) == kHello);
         CHECK(look(second.path).st_uid == 5001);
         CHECK(look(second.path).st_ino != look(first.path).st_ino);

@@ -73,7 +73,10 @@ Result<Receipt> Site::deliver(const User& user, const std::string& message, cons
     auto receipt = (*pending)->publish();
     if (!receipt) return receipt;
     settled = durability_->after_publish(group);
-    if (!settled) return std::move(settled).error();
+    if (!settled) {
+        must((*pending)->withdraw());
+        return std::move(settled).error();
+    }
     return receipt;
 }
 

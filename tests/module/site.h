@@ -1,5 +1,4 @@
-// A module under test, with all that it needs: configuration, users, files that
-// can fail, a private directory.
+// A module under test, with all that it needs: configuration, users, files that can fail, a private directory.
 #pragma once
 
 #include <iostream>
@@ -25,13 +24,11 @@ namespace roost::test {
         return;                                            \
     } while (false)
 
-// The module is the one that ROOST_MODULE names (maildir without it). The
-// directory goes with the Site. What a test asks for and does not get ends the
-// test.
+// The module is the one that ROOST_MODULE names (maildir without it). The directory goes with the Site. What a test
+// asks for and does not get ends the test.
 class Site {
 public:
-    // `settings`: more "key=value" for roost.conf, in which "%DIR%" stands for
-    // the private directory.
+    // `settings`: more "key=value" for roost.conf, in which "%DIR%" stands for the private directory.
     explicit Site(std::vector<std::string> settings = {});
     Site(const Site&) = delete;
     Site& operator=(const Site&) = delete;
@@ -46,15 +43,14 @@ public:
     const std::string& dir() const { return dir_; }    // everything
     const std::string& mail() const { return mail_; }  // mailboxes
 
-    // A user with these settings and no mailbox yet; made, or its settings
-    // replaced.
+    // A user with these settings and no mailbox yet; made, or its settings replaced.
     User user(const std::string& name, Settings settings = {});
     // The same with a mailbox, allocated if it has none.
     User with_mailbox(const std::string& name, Settings settings = {});
     // The user with an allocation, in the database too.
     User allocated(const User& user, const Settings& allocation);
 
-    // All of a delivery: prepare, sync, publish, sync.
+    // All of a delivery: prepare, sync, publish, sync; withdrawn where that last sync fails.
     Result<Receipt> deliver(const User& user, const std::string& message, const Delivery& delivery = {});
     // The same where nothing must fail.
     Receipt delivered(const User& user, const std::string& message, const Delivery& delivery = {});
