@@ -64,14 +64,14 @@ bool is_own(const User& user, const std::string& dir) {
     return expanded && *expanded == dir;
 }
 
-Result<Place> place_at(const User& user, const std::string& path, std::string folders) {
+Place place_at(const User& user, const std::string& path, std::string folders) {
     Split at = split(path);
     const bool own = is_own(user, at.parent);
     return Place{std::move(at.parent), std::move(at.leaf), std::move(folders), own};
 }
 
 // Opens a directory or makes it, with what is missing above it. Not synced, unless something above it was missing.
-Result<Fd> make_dir(Files& files, const std::string& path, mode_t mode) {
+Result<Fd> make_dir(Files& files, const std::string& path, mode_t mode, Files::Follow links) {
     const Split at = split(path);
     auto above = files.make_path(at.parent, kSharedMode);
     if (!above) return above;
@@ -80,19 +80,21 @@ Result<Fd> make_dir(Files& files, const std::string& path, mode_t mode) {
     // Also if it was there: whoever made it may have been killed before it was durable.
     auto synced = files.sync(above->get(), at.parent);
     if (!synced) return std::move(synced).error();
-    return files.open_dir({above->get(), at.parent}, at.leaf);
+    return files.open_dir({above->get(), at.parent}, at.leaf, links);
 }
 
 mode_t directory_mode(const User& user) { return user.settings().mode("mbox.directory-mode"); }
 
-// Removing what is not there is a success; what still holds something stays.
-Result<void> remove_if_empty(Files& files, const std::string& path) {
+// False: something is in it, and stays. Removing what is not there is a success.
+Result<bool> remove_if_empty(Files& files, const std::string& path) {
     const Split at = split(path);
     auto above = files.open_dir({AT_FDCWD, {}}, at.parent, Files::Follow::yes);
-    if (!above) return above.error().sys == ENOENT ? Result<void>() : std::move(above).error();
+    if (!above && above.error().sys == ENOENT) return true;
+    if (!above) return std::move(above).error();
     auto removed = files.remove_dir({above->get(), at.parent}, at.leaf);
-    if (!removed && (removed.error().sys == ENOTEMPTY || removed.error().sys == EEXIST)) return {};
-    return removed;
+    if (removed) return true;
+    if (removed.error().sys == ENOTEMPTY || removed.error().sys == EEXIST) return false;
+    return std::move(removed).error();
 }
 
 // The file, its books and its locks.
@@ -132,7 +134,7 @@ Result<std::optional<FolderFile>> find_folder(Files& files, const Rules& rules, 
         // INBOX's directory is there: so must folders below it be, if there are any.
         if (!place.folders_inside()) return vanished(place.folders, user);
         if (!create) return std::optional<FolderFile>();
-        top = make_dir(files, place.folders, directory_mode(user));
+        top = make_dir(files, place.folders, directory_mode(user), Files::Follow::no);
     }
     if (!top) return std::move(top).error();
     at.dir = *std::move(top);
@@ -197,46 +199,51 @@ Result<Place> Place::of(const User& user) {
 }
 
 Result<Settings> allocate(Files& files, const Rules& rules, const User& user) {
-    auto path = path_for(user, kPath);
-    if (!path) return std::move(path).error();
-    auto folders = path_for(user, kFolders);
-    if (!folders) return std::move(folders).error();
-    auto place = place_at(user, *path, *folders);
+    auto place = Place::of(user);
     if (!place) return std::move(place).error();
-
-    auto dir = make_dir(files, place->dir, place->own_dir ? directory_mode(user) : kSharedMode);
+    auto dir = make_dir(files, place->dir, place->own_dir ? directory_mode(user) : kSharedMode, place->links());
     if (!dir) return std::move(dir).error();
-    const int fd = dir->get();
     auto mailbox = Mailbox::open(files, rules, *std::move(dir), place->dir, place->name, Mailbox::Missing::make);
     if (!mailbox) return std::move(mailbox).error();
-    auto made = make_dir(files, *folders, directory_mode(user));
+    auto made = make_dir(files, place->folders, directory_mode(user), Files::Follow::no);
     if (!made) return std::move(made).error();
-    auto synced = files.sync(fd, place->dir);
+    auto synced = files.sync((*mailbox)->dir().fd, place->dir);
     if (!synced) return std::move(synced).error();
-    return Settings{{kPath, *path}, {kFolders, *folders}};
+    return Settings{{kPath, (*mailbox)->path()}, {kFolders, place->folders}};
 }
 
 Result<void> release(Files& files, const User& user, const Settings& allocation) {
-    const auto folders = allocation.find(kFolders);
-    const std::string* kept = user.allocated(kFolders);
-    if (folders != allocation.end() && (kept == nullptr || *kept != folders->second)) {
-        auto removed = remove_if_empty(files, folders->second);
-        if (!removed) return removed;
+    const auto lost = [&](const char* key) -> const std::string* {
+        const auto made = allocation.find(key);
+        const std::string* kept = user.allocated(key);
+        return made == allocation.end() || (kept != nullptr && *kept == made->second) ? nullptr : &made->second;
+    };
+    const std::string* path = lost(kPath);
+    const std::string* folders = lost(kFolders);
+    Place place;
+    Fd dir;
+    if (path != nullptr) {
+        place = place_at(user, *path, {});
+        auto opened = open_inbox_dir(files, place);
+        if (!opened && opened.error().sys != ENOENT) return std::move(opened).error();
+        if (opened) {
+            dir = *std::move(opened);
+            auto file = files.stat({dir.get(), place.dir}, place.name);
+            if (!file && file.error().sys != ENOENT) return std::move(file).error();
+            if (file && (!S_ISREG(file->st_mode) || file->st_size > 0)) return {};
+        }
     }
-    const auto path = allocation.find(kPath);
-    kept = user.allocated(kPath);
-    if (path == allocation.end() || (kept != nullptr && *kept == path->second)) return {};
-    auto place = place_at(user, path->second, {});
-    if (!place) return std::move(place).error();
-    auto dir = open_inbox_dir(files, *place);
-    if (!dir) return dir.error().sys == ENOENT ? Result<void>() : std::move(dir).error();
-    const DirRef ref{dir->get(), place->dir};
-    auto file = files.stat(ref, place->name);
-    if (!file && file.error().sys != ENOENT) return std::move(file).error();
-    if (file && (!S_ISREG(file->st_mode) || file->st_size > 0)) return {};
-    auto removed = remove_mailbox(files, ref, place->name);
-    if (!removed) return removed;
-    return place->own_dir ? remove_if_empty(files, place->dir) : Result<void>();
+    // INBOX goes last: with it goes the mark that the mailbox was made.
+    if (folders != nullptr) {
+        auto removed = remove_if_empty(files, *folders);
+        if (!removed) return std::move(removed).error();
+        if (!*removed) return {};
+    }
+    if (!dir) return {};
+    auto removed = remove_mailbox(files, {dir.get(), place.dir}, place.name);
+    if (!removed || !place.own_dir) return removed;
+    auto emptied = remove_if_empty(files, place.dir);
+    return emptied ? Result<void>() : std::move(emptied).error();
 }
 
 Result<void> purge(Files& files, const User& user) {
@@ -253,8 +260,7 @@ Result<void> purge(Files& files, const User& user) {
 }
 
 Result<Fd> open_inbox_dir(Files& files, const Place& place) {
-    // Above a user's own directory nobody but administrators can put links.
-    return files.open_dir({AT_FDCWD, {}}, place.dir, place.own_dir ? Files::Follow::no : Files::Follow::yes);
+    return files.open_dir({AT_FDCWD, {}}, place.dir, place.links());
 }
 
 Result<Target> open_target(Files& files, const Rules& rules, const User& user, const Folder& folder, bool create) {

@@ -14,13 +14,15 @@ namespace roost::mbox {
 
 // Where a user's mail is.
 struct Place {
-    std::string dir;      // the directory of INBOX
-    std::string name;     // INBOX's file in it
-    std::string folders;  // the directory of the folders
-    bool own_dir;         // the template gives every user a `dir` of his own
+    std::string dir;       // the directory of INBOX
+    std::string name;      // INBOX's file in it
+    std::string folders;   // the directory of the folders
+    bool own_dir = false;  // the template gives every user a `dir` of his own
 
     // As allocated. An Error (misconfigured) if the allocation cannot be used.
     static Result<Place> of(const User& user);
+    // A shared directory is the administrator's, who may have put a link there; a user's own is none.
+    Files::Follow links() const { return own_dir ? Files::Follow::no : Files::Follow::yes; }
     bool folders_inside() const { return folders.starts_with(dir + "/"); }
 };
 
