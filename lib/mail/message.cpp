@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "base/text.h"
@@ -70,7 +72,7 @@ std::uint64_t count_bare_newlines(std::string_view bytes, char& last) {
     return bare;
 }
 
-Result<std::size_t> read_some(int fd, std::vector<char>& buffer, Deadline deadline) {
+Result<std::size_t> read_some(int fd, std::span<char> buffer, Deadline deadline) {
     while (true) {
         pollfd wait{fd, POLLIN, 0};
         const auto left = std::min<std::int64_t>(deadline.remaining().count(), 60'000);
@@ -166,7 +168,9 @@ private:
 
 Result<Message> Message::read(Files& files, int fd, const std::string& spool_dir, Deadline deadline) {
     constexpr std::size_t kChunk = 64UL * 1024;
-    std::vector<char> buffer(kChunk);
+    // Not zeroed first: a small message touches but a few of its pages.
+    const auto chunk = std::make_unique_for_overwrite<char[]>(kChunk);
+    const std::span<char> buffer(chunk.get(), kChunk);
     MessageReader reader(files, spool_dir);
     while (true) {
         auto got = read_some(fd, buffer, deadline);
