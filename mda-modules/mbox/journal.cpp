@@ -37,10 +37,9 @@ std::string line(std::string_view name, std::initializer_list<std::uint64_t> num
     return out + "\n";
 }
 
-// What the header says, with the sizes of what follows it.
+// What the header says, with the size of what follows it.
 struct Header {
     Journal journal;
-    std::size_t tail = 0;
     std::size_t witness = 0;
     std::string_view summed;  // the part of the header that the sum covers
     std::uint64_t sum = 0;
@@ -57,14 +56,13 @@ std::optional<Header> parse_header(std::string_view text) {
         const std::vector<std::string> words = parse_words(text.substr(at, end - at));
         if (words.empty()) return std::nullopt;
         std::array<std::uint64_t, 4> count{};
-        std::array<std::uint64_t, 5> append{};
+        std::array<std::uint64_t, 4> append{};
         std::array<std::uint64_t, 1> sum{};
         if (words[0] == "count" && read_numbers(words, count)) {
             header.journal.count = Count{count[0], count[1], static_cast<std::int64_t>(count[2]), count[3]};
         } else if (words[0] == "append" && read_numbers(words, append)) {
-            header.journal.intent = Intent{append[0], append[1], append[2], {}, {}};
-            header.tail = append[3];
-            header.witness = append[4];
+            header.journal.intent = Intent{append[0], append[1], append[2], {}};
+            header.witness = append[3];
         } else if (words[0] == "sum" && read_numbers(words, sum)) {
             header.summed = text.substr(0, at);
             header.sum = sum[0];
@@ -74,7 +72,7 @@ std::optional<Header> parse_header(std::string_view text) {
         }
         at = end + 1;
     }
-    const bool sane = header.tail <= Intent::kTail && header.witness <= Intent::kWitness + Intent::kTail;
+    const bool sane = header.witness <= Intent::kWitness;
     return summed && sane ? std::optional(header) : std::nullopt;
 }
 
@@ -108,11 +106,10 @@ Result<Journal> read_journal(int fd, const std::string& path) {
     if (!header) return Journal{};
     std::string rest;
     if (header->journal.intent) {
-        auto read = read_at(fd, path, kHeader, header->tail + header->witness);
+        auto read = read_at(fd, path, kHeader, header->witness);
         if (!read) return std::move(read).error();
         rest = *std::move(read);
-        header->journal.intent->tail = rest.substr(0, header->tail);
-        header->journal.intent->witness = rest.substr(std::min(header->tail, rest.size()));
+        header->journal.intent->witness = rest;
     }
     if (fnv1a64(std::string(header->summed) + rest) != header->sum) return Journal{};
     return std::move(header->journal);
@@ -136,8 +133,8 @@ Result<void> write_journal(Files& files, int fd, const std::string& path, const 
     std::string rest;
     if (journal.intent) {
         const Intent& intent = *journal.intent;
-        text += line("append", {intent.inode, intent.size, intent.length, intent.tail.size(), intent.witness.size()});
-        rest = intent.tail + intent.witness;
+        text += line("append", {intent.inode, intent.size, intent.length, intent.witness.size()});
+        rest = intent.witness;
     }
     text += line("sum", {fnv1a64(text + rest)});
     text.resize(kHeader, '\n');

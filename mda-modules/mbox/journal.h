@@ -25,14 +25,11 @@ struct Count {
 // it stands, nobody was told that the message is delivered.
 struct Intent {
     // Of the appended text this many bytes at most are kept here.
-    static constexpr std::size_t kWitness = 64 * 1024;
-    // Of the text before it this many at most.
-    static constexpr std::size_t kTail = 64;
+    static constexpr std::size_t kWitness = 64UL * 1024;
 
     std::uint64_t inode = 0;
     std::uint64_t size = 0;    // of the file before the append
     std::uint64_t length = 0;  // of the appended text
-    std::string tail;          // the file's last bytes before the append
     std::string witness;       // the first bytes of the appended text
 };
 

@@ -39,7 +39,8 @@ Result<Fd> open_or_make(Files& files, DirRef dir, const std::string& name, mode_
     }
 }
 
-// What must stand between the end of the file and a From_ line: it begins a line, behind an empty one.
+// What must stand between the end of the file, of which the last 3 bytes are given, and a From_ line: it begins a line,
+// behind an empty one.
 std::string separator_after(std::string_view tail) {
     if (tail.empty() || tail.ends_with("\n\n") || tail.ends_with("\n\r\n") || tail == "\n") return "";
     return tail.ends_with('\n') ? "\n" : "\n\n";
@@ -178,13 +179,12 @@ Result<std::uint64_t> Mailbox::append_locked(const StagedText& text) {
     Intent intent;
     intent.inode = before->st_ino;
     intent.size = size;
-    const std::size_t tail = std::min<std::uint64_t>(size, Intent::kTail);
-    auto last = read_at(file_.get(), path(), size - tail, tail);
-    if (!last) return std::move(last).error();
-    intent.tail = *std::move(last);
-    const std::string separator = separator_after(intent.tail);
+    const std::size_t tail = std::min<std::uint64_t>(size, 3);
+    const auto last = read_at(file_.get(), path(), size - tail, tail);
+    if (!last) return last.error();
+    const std::string separator = separator_after(*last);
     intent.length = separator.size() + text.size();
-    intent.witness = separator + text.head();
+    intent.witness = (separator + text.head()).substr(0, Intent::kWitness);
     const std::uint64_t length = intent.length;
     journal->intent = std::move(intent);
     auto done = write_journal(*files_, books_.get(), books_path(), *journal);

@@ -80,23 +80,17 @@ Result<void> take_back(Files& files, int fd, const std::string& path, const Inte
     if (::fstat(fd, &st) != 0) return system_error(errno, "cannot look at " + path);
     const auto size = static_cast<std::uint64_t>(st.st_size);
     if (st.st_ino != intent.inode || size <= intent.size) return {};
-    auto tail = read_at(fd, path, intent.size - intent.tail.size(), intent.tail.size());
-    if (!tail) return std::move(tail).error();
-    std::uint64_t own = 0;
-    if (*tail == intent.tail) {
-        auto length = own_length(fd, path, intent, size - intent.size);
-        if (!length) return std::move(length).error();
-        own = *length;
-    }
-    if (own == 0) {
+    const auto own = own_length(fd, path, intent, size - intent.size);
+    if (!own) return own.error();
+    if (*own == 0) {
         log(LogLevel::warning, path +
                                    ": a delivery was interrupted, and another program has changed the mailbox "
                                    "since: it is left as it is");
         return {};
     }
     log(LogLevel::info, path + ": taking back an interrupted delivery");
-    if (own == size - intent.size) return cut_off(files, fd, path, intent.size);
-    return blank_out(files, fd, path, intent.size, own);
+    if (*own == size - intent.size) return cut_off(files, fd, path, intent.size);
+    return blank_out(files, fd, path, intent.size, *own);
 }
 
 }  // namespace roost::mbox

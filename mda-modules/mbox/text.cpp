@@ -147,7 +147,7 @@ Result<std::string> read_at(int fd, const std::string& path, std::uint64_t offse
 
 Result<void> find_from_lines(int fd, const std::string& path, std::uint64_t begin, std::uint64_t end, Where where,
                              const std::function<bool(std::uint64_t)>& visit) {
-    constexpr std::size_t kChunk = 256 * 1024;
+    constexpr std::size_t kChunk = 256UL * 1024;
     // One byte before each candidate tells whether it counts; before the file's first byte stands a line end.
     std::string buffer = "\n";
     std::uint64_t next = begin;  // the offset of what follows the buffer

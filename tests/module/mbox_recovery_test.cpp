@@ -45,7 +45,7 @@ std::string interrupt(Site& site, const User& user, const std::string& message, 
     };
     REQUIRE_FALSE(site.deliver(user, message, kDelivery));
     site.files().before = nullptr;
-    REQUIRE(fs::file_size(path) > before.size() + written);
+    REQUIRE(fs::file_size(path) >= before.size() + written);
     fs::resize_file(path, before.size() + written);
     return before;
 }
@@ -109,11 +109,13 @@ TEST_CASE("what another program appended behind an interrupted append is not los
 }
 
 TEST_CASE("a mailbox that another program has rewritten since is left as it is", "[mbox]") {
+    const std::uint64_t written = GENERATE(200, 0);  // 0: all of it
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     site.delivered(alice, "earlier\n", kDelivery);
-    interrupt(site, alice, kSmall, 200);
+    interrupt(site, alice, kSmall, written == 0 ? text_size(kSmall) : written);
     std::string text = contents(inbox_of(alice));
+    SECTION("lengthened") { text += "another line\n"; }
     SECTION("marked in place") { text.insert(text.rfind("Subject:"), "Status: O\n"); }
     SECTION("a message before it removed") { text.erase(0, text.rfind("From bob")); }
     SECTION("all removed, another message there") { text = kForeign + kForeign + kForeign + kForeign; }
@@ -125,7 +127,6 @@ TEST_CASE("a mailbox that another program has rewritten since is left as it is",
     site.delivered(alice, "next\n", kDelivery);
     const std::string after = contents(inbox_of(alice));
     CHECK(after.substr(0, text.size()) == text);
-    CHECK(after.find("\n\nFrom bob@example.net", text.size() - 2) != std::string::npos);
     CHECK(after.ends_with("\n" + with_header("next\n") + "\n"));
 }
 
