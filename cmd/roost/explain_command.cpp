@@ -14,13 +14,20 @@
 namespace roost::cli {
 namespace {
 
+// A setting that matters here. It owns its texts: the user whom they were read from is gone when they are shown.
+struct Effective {
+    std::string key;
+    std::string value;
+    std::string origin;
+};
+
 // All that can be said; what a delivery would not come to stays empty.
 struct Explanation {
     std::string address;
     std::optional<UserRecord> record;
     bool detail_stripped = false;
     std::string detail;
-    std::vector<std::pair<std::string, Cascade::Value>> settings;
+    std::vector<Effective> settings;
     std::optional<Readiness> ready;
     std::string mda;
     std::string creator;
@@ -49,10 +56,14 @@ void fail(Explanation& out, const Error& error) {
     out.text = error.text();
 }
 
+Effective effective(std::string_view key, const Cascade::Value& value) {
+    return {std::string(key), std::string(value.text), value.origin};
+}
+
 void explain_settings(Explanation& out, const User& user) {
     for (const Setting* setting : user.settings().config().schema().all())
         if (setting->key.starts_with("quota.") || setting->key.starts_with("delivery."))
-            out.settings.emplace_back(setting->key, user.settings().explain(setting->key));
+            out.settings.push_back(effective(setting->key, user.settings().explain(setting->key)));
 }
 
 std::string full_text(const Explanation& out) {
@@ -115,8 +126,8 @@ Explanation explain_recipient(const Config& config, DryRun& dry, const std::stri
 Json to_json(const Explanation& e) {
     const OutcomeRow& row = row_of(e.outcome);
     Json settings = Json::array();
-    for (const auto& [key, value] : e.settings)
-        settings.push_back({{"key", key}, {"value", value.text}, {"origin", value.origin}});
+    for (const auto& [key, value, origin] : e.settings)
+        settings.push_back({{"key", key}, {"value", value}, {"origin", origin}});
     Json out{{"address", e.address}, {"user", nullptr}, {"mailbox", nullptr}};
     if (e.record)
         out["user"] = {{"name", e.record->name},
@@ -160,8 +171,8 @@ void print_user(const Explanation& e) {
     print_field("plan", e.record->plan.empty() ? "none" : e.record->plan);
     if (!e.detail.empty()) print_field("detail", e.detail);
     print_field("settings", "");
-    for (const auto& [key, value] : e.settings)
-        std::cout << "  " << key << " = " << printable(value.text) << "  (" << printable(value.origin) << ")\n";
+    for (const auto& [key, value, origin] : e.settings)
+        std::cout << "  " << key << " = " << printable(value) << "  (" << printable(origin) << ")\n";
 }
 
 void print(const Explanation& e) {
