@@ -21,7 +21,7 @@ namespace {
 constexpr const char* kName = "maildirsize";
 
 // How long a count that says "full" is believed without looking again.
-constexpr std::time_t kStaleSeconds{15 * 60};
+constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 
 std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName; }
 

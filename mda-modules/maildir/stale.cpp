@@ -12,7 +12,7 @@
 namespace roost::maildir {
 namespace {
 
-constexpr std::time_t kStaleSeconds{36 * 60 * 60};
+constexpr std::time_t kStaleSeconds = std::time_t{36} * 60 * 60;
 // More must wait for the next delivery: none is to pay for all the rubbish of a crash.
 constexpr int kMostAtOnce = 32;
 

@@ -220,6 +220,7 @@ TEST_CASE("threads that deliver to one mailbox at once lose nothing and count ri
     constexpr int kEach = 15;
     std::atomic<int> failures{0};
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t)
         threads.emplace_back([&, t] {
             for (int i = 0; i < kEach; ++i) {
@@ -243,6 +244,6 @@ TEST_CASE("threads that deliver to one mailbox at once lose nothing and count ri
     CHECK(got == expected);
     const Usage used = site.usage(alice);
     CHECK(used == site.recount(alice));
-    CHECK(used.messages == kThreads * kEach);
+    CHECK(used.messages == std::uint64_t{kThreads} * kEach);
     CHECK(site.reader().leftovers(alice).empty());
 }

@@ -147,11 +147,11 @@ TEST_CASE("what says full is believed only while fresh and just counted", "[mail
     }
     SECTION("over, one line, fresh: believed") { CHECK(site.usage(alice, coming) == Usage{900, 3}); }
     SECTION("over, one line, nearly 15 minutes old: believed") {
-        make_older(books_of(alice), 14 * 60);
+        make_older(books_of(alice), std::time_t{14} * 60);
         CHECK(site.usage(alice, coming) == Usage{900, 3});
     }
     SECTION("over, one line, 15 minutes old: counted") {
-        make_older(books_of(alice), 15 * 60);
+        make_older(books_of(alice), std::time_t{15} * 60);
         CHECK(site.usage(alice, coming) == Usage{0, 0});
     }
     SECTION("over, two lines: counted") {

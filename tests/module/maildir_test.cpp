@@ -101,7 +101,7 @@ TEST_CASE("a name that is taken is never overwritten", "[maildir]") {
 }
 
 TEST_CASE("permissions are what the settings say, whatever the umask", "[maildir]") {
-    const mode_t mask = GENERATE(0000, 0022, 0077, 0777);
+    const mode_t mask = GENERATE(0000U, 0022U, 0077U, 0777U);
     const bool shared = GENERATE(false, true);
     const Umask umask(mask);
     std::vector<std::string> settings;
@@ -269,18 +269,18 @@ TEST_CASE("files in tmp that nobody touched for 36 hours go in passing, others s
     const std::time_t now = std::time(nullptr);
     // What the file system would say of these files in as many hours from now.
     const auto hours_old = [&](const std::string& name) -> std::time_t {
-        if (name.ends_with(".37h")) return now - std::time_t{37 * 3600};
-        if (name.ends_with(".35h")) return now - std::time_t{35 * 3600};
+        if (name.ends_with(".37h")) return now - std::time_t{37} * 3600;
+        if (name.ends_with(".35h")) return now - std::time_t{35} * 3600;
         return now;
     };
     site.files().on_stat = [&](const std::string& name, struct stat& st) {
-        st.st_mtim.tv_sec = st.st_ctim.tv_sec = now - std::time_t{100 * 3600};
+        st.st_mtim.tv_sec = st.st_ctim.tv_sec = now - std::time_t{100} * 3600;
         st.st_atim.tv_sec = hours_old(name);
         if (name == "written.lately") st.st_mtim.tv_sec = now;
     };
     const std::string recent = std::to_string(now - 3600) + ".M1P1Q1.host,S=1,W=1.37h";
-    const std::string past = std::to_string(now - std::time_t{40 * 3600}) + ".M1P1Q1.host,S=1,W=1.37h";
-    const std::string future = std::to_string(now + std::time_t{40 * 3600}) + ".M1P1Q1.host,S=1,W=1.37h";
+    const std::string past = std::to_string(now - std::time_t{40} * 3600) + ".M1P1Q1.host,S=1,W=1.37h";
+    const std::string future = std::to_string(now + std::time_t{40} * 3600) + ".M1P1Q1.host,S=1,W=1.37h";
     for (const std::string& name :
          {recent, past, future, std::string("no time.37h"), std::string("no time.35h"), std::string("read.lately"),
           std::string("written.lately"), std::string(".nfs0001.37h")})

@@ -9,7 +9,7 @@
 
 namespace roost::test {
 
-Site::Site(std::vector<std::string> settings) {
+Site::Site(const std::vector<std::string>& settings) {
     const char* named = std::getenv("ROOST_MODULE");  // NOLINT(concurrency-mt-unsafe): nothing else runs yet
     module_ = named == nullptr ? "maildir" : named;
     std::string pattern = std::string(ROOST_TEST_DIR) + "/site.XXXXXX";

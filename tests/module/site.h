@@ -29,7 +29,7 @@ namespace roost::test {
 class Site {
 public:
     // `settings`: more "key=value" for roost.conf, in which "%DIR%" stands for the private directory.
-    explicit Site(std::vector<std::string> settings = {});
+    explicit Site(const std::vector<std::string>& settings = {});
     Site(const Site&) = delete;
     Site& operator=(const Site&) = delete;
     ~Site();
