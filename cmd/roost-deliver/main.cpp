@@ -1,6 +1,7 @@
 // roost-deliver: takes one message from an MTA and delivers it. See roost-deliver(8).
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -59,6 +60,12 @@ void on_signal(int) { end_for_now("4.3.2 the delivery was ended by a signal\n");
 void settle_process() {
     for (int fd = 0; fd <= STDERR_FILENO; ++fd)
         if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);
+    // Each prepared delivery holds some descriptors, and the customary soft limit of 1024 is for select(2).
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
     for (const int quiet : {SIGPIPE, SIGXFSZ}) ::signal(quiet, SIG_IGN);  // the call that caused it fails instead
     for (const int end : {SIGTERM, SIGINT, SIGHUP}) ::signal(end, on_signal);
 }

@@ -104,3 +104,17 @@ def test_it_ends_by_the_deadline_even_where_nothing_can_be_given_one(alice):
     process.wait(timeout=60)
     assert process.returncode == 75
     assert b"delivery.deadline" in process.stderr.read()
+
+
+def test_many_recipients_do_not_run_out_of_descriptors(site):
+    users = [f"user{i}@example.org" for i in range(400)]
+    for user in users:
+        site.add(user)
+
+    def few():
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+
+    result = site.deliver(None, SAMPLE, *[word for user in users for word in ("-d", user)], preexec_fn=few)
+    assert result.returncode == 0, result.stderr
+    assert all(len(site.messages(user)) == 1 for user in users)
