@@ -43,7 +43,7 @@ struct Journal {
 Result<Journal> read_journal(int fd, const std::string& path);
 // The books without an intent that may stand there: cheap.
 Result<std::optional<Count>> read_count(int fd, const std::string& path);
-// Writes the books in place. Not synced.
+// Writes the books in place; durable if the file was opened so.
 Result<void> write_journal(Files& files, int fd, const std::string& path, const Journal& journal);
 
 }  // namespace roost::mbox

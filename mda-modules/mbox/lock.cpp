@@ -116,10 +116,15 @@ Result<bool> MailboxLock::take_dotlock() {
             dotlock_ = true;
             return true;
         }
+        // On NFS the answer to a link that was made can get lost.
+        const auto own = files_.stat(dir_, own_name);
+        if (own && own->st_nlink == 2) {
+            dotlock_ = true;
+            return true;
+        }
         Result<bool> removed = std::move(linked).error();
         if (removed.error().sys == EEXIST) {
-            auto own = files_.stat(dir_, own_name);
-            removed = own ? remove_stale(*own) : Result<bool>(std::move(own).error());
+            removed = remove_stale();
         } else {
             removed.error().hint = "Roost must be able to make files beside the mailbox; or set mbox.locks = fcntl";
         }
@@ -161,7 +166,7 @@ Result<void> MailboxLock::make_own() {
 }
 
 // True: the lock file is gone, try again. False: it is somebody's.
-Result<bool> MailboxLock::remove_stale(const struct stat& own) {
+Result<bool> MailboxLock::remove_stale() {
     const std::string lock_name = name_ + ".lock";
     auto fd = files_.open(dir_, lock_name, O_RDONLY | O_NONBLOCK);
     if (!fd && fd.error().sys == ENOENT) return true;
@@ -171,24 +176,22 @@ Result<bool> MailboxLock::remove_stale(const struct stat& own) {
     if (!S_ISREG(lock.st_mode) || lock.st_size > static_cast<off_t>(kLongestLockFile))
         return Error{Outcome::trouble, "cannot lock " + path(name_), path(lock_name) + " is no lock file",
                      "move it away", 0};
-    if (!same_file(own, lock)) {
-        auto text = read_at(fd->get(), path(lock_name), 0, kLongestLockFile);
-        if (!text) return std::move(text).error();
-        const pid_t owner = read_owner(*text);
-        const auto age = std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(lock.st_mtime);
-        const bool stale = owner > 0 ? ::kill(owner, 0) != 0 && errno == ESRCH : age > rules_.stale;
-        if (!stale) {
-            held_by_ = (owner > 0 ? "process " + std::to_string(owner) : std::string("another program")) +
-                       " holds the lock file " + path(lock_name);
-            return false;
-        }
-        // Somebody else may have seen the same and be quicker.
-        auto now = files_.stat(dir_, lock_name);
-        if (!now && now.error().sys == ENOENT) return true;
-        if (!now) return std::move(now).error();
-        if (!same_file(*now, lock) || now->st_mtime != lock.st_mtime) return false;
-        log(LogLevel::warning, "removing the lock file " + path(lock_name) + ": its owner is gone");
+    auto text = read_at(fd->get(), path(lock_name), 0, kLongestLockFile);
+    if (!text) return std::move(text).error();
+    const pid_t owner = read_owner(*text);
+    const auto age = std::chrono::system_clock::now() - std::chrono::system_clock::from_time_t(lock.st_mtime);
+    const bool stale = owner > 0 ? ::kill(owner, 0) != 0 && errno == ESRCH : age > rules_.stale;
+    if (!stale) {
+        held_by_ = (owner > 0 ? "process " + std::to_string(owner) : std::string("another program")) +
+                   " holds the lock file " + path(lock_name);
+        return false;
     }
+    // Somebody else may have seen the same and be quicker.
+    auto now = files_.stat(dir_, lock_name);
+    if (!now && now.error().sys == ENOENT) return true;
+    if (!now) return std::move(now).error();
+    if (!same_file(*now, lock) || now->st_mtime != lock.st_mtime) return false;
+    log(LogLevel::warning, "removing the lock file " + path(lock_name) + ": its owner is gone");
     auto unlinked = files_.unlink(dir_, lock_name);
     if (!unlinked) return std::move(unlinked).error();
     return true;

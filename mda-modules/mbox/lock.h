@@ -63,7 +63,7 @@ private:
     Result<bool> take(LockKind kind, int fd);
     Result<bool> take_dotlock();
     Result<void> make_own();
-    Result<bool> remove_stale(const struct stat& own);
+    Result<bool> remove_stale();
     std::string path(const std::string& name) const { return std::string(dir_.path) + "/" + name; }
 
     Files& files_;

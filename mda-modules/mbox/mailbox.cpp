@@ -24,11 +24,11 @@ Result<struct stat> look_at(int fd, const std::string& path) {
 }
 
 // Opens a file or makes it with `mode`, whatever the umask.
-Result<Fd> open_or_make(Files& files, DirRef dir, const std::string& name, mode_t mode) {
+Result<Fd> open_or_make(Files& files, DirRef dir, const std::string& name, int flags, mode_t mode) {
     for (int attempt = 0;; ++attempt) {
-        auto fd = open_own(files, dir, name, O_RDWR);
+        auto fd = open_own(files, dir, name, flags);
         if (fd || fd.error().sys != ENOENT) return fd;
-        fd = open_own(files, dir, name, O_RDWR | O_CREAT | O_EXCL, mode);
+        fd = open_own(files, dir, name, flags | O_CREAT | O_EXCL, mode);
         if (fd) {
             auto moded = files.set_mode(fd->get(), mode, std::string(dir.path) + "/" + name);
             if (!moded) return std::move(moded).error();
@@ -75,16 +75,17 @@ Result<std::optional<Mailbox>> Mailbox::open(Files& files, const Rules& rules, F
 }
 
 Result<bool> Mailbox::open_files(Missing missing) {
-    auto books = open_own(*files_, dir(), books_name(name_), O_RDWR);
+    // O_DSYNC: what is written there is durable, or has failed.
+    auto books = open_own(*files_, dir(), books_name(name_), O_RDWR | O_DSYNC);
     if (!books && books.error().sys != ENOENT) return std::move(books).error();
     const bool exists = books || missing == Missing::make;
-    auto file =
-        exists ? open_or_make(*files_, dir(), name_, rules_->file_mode) : open_own(*files_, dir(), name_, O_RDWR);
+    auto file = exists ? open_or_make(*files_, dir(), name_, O_RDWR, rules_->file_mode)
+                       : open_own(*files_, dir(), name_, O_RDWR);
     if (!file) {
         if (!exists && file.error().sys == ENOENT) return false;
         return std::move(file).error();
     }
-    if (!books) books = open_or_make(*files_, dir(), books_name(name_), rules_->file_mode);
+    if (!books) books = open_or_make(*files_, dir(), books_name(name_), O_RDWR | O_DSYNC, rules_->file_mode);
     if (!books) return std::move(books).error();
     file_ = *std::move(file);
     books_ = *std::move(books);
@@ -176,37 +177,34 @@ Result<std::uint64_t> Mailbox::append_locked(const StagedText& text) {
     if (size == 0) journal->count = Count::of(*before, 0);
     if (journal->count && !journal->count->fits(*before)) journal->count.reset();
 
-    Intent intent;
-    intent.inode = before->st_ino;
-    intent.size = size;
     const std::size_t tail = std::min<std::uint64_t>(size, 3);
     const auto last = read_at(file_.get(), path(), size - tail, tail);
     if (!last) return last.error();
     const std::string separator = separator_after(*last);
-    intent.length = separator.size() + text.size();
-    intent.witness = (separator + text.head()).substr(0, Intent::kWitness);
-    const std::uint64_t length = intent.length;
-    journal->intent = std::move(intent);
+    const std::uint64_t length = separator.size() + text.size();
+    journal->intent = Intent{before->st_ino, size, length, (separator + text.head()).substr(0, Intent::kWitness)};
     auto done = write_journal(*files_, books_.get(), books_path(), *journal);
-    if (done) done = files_->sync_data(books_.get(), books_path());
     if (!done) return std::move(done).error();
 
-    journal->intent.reset();
-    const std::optional<Count> count = journal->count;
     const auto settle = [&](std::uint64_t more) -> Result<void> {
         auto now = look_at(file_.get(), path());
         if (!now) return std::move(now).error();
-        journal->count = count ? std::optional(Count::of(*now, count->messages + more)) : std::nullopt;
-        return write_journal(*files_, books_.get(), books_path(), *journal);
+        Journal settled;
+        if (journal->count) settled.count = Count::of(*now, journal->count->messages + more);
+        return write_journal(*files_, books_.get(), books_path(), settled);
     };
     done = write_text(separator, text, size);
-    if (done) done = settle(1);
     // The message counts as delivered only when no power cut can bring the intent back.
-    if (done) done = files_->sync_data(books_.get(), books_path());
+    if (done) done = settle(1);
     if (done) return length;
     auto cut = cut_off(*files_, file_.get(), path(), size);
-    if (cut) cut = settle(0);
-    if (!cut) log(LogLevel::warning, cut.error().text() + ": the next delivery takes back what was appended");
+    if (cut) {
+        cut = settle(0);
+    } else {
+        log(LogLevel::warning, cut.error().text() + ": the next delivery takes back what was appended");
+        cut = write_journal(*files_, books_.get(), books_path(), *journal);
+    }
+    if (!cut) log(LogLevel::warning, cut.error().text());
     return std::move(done).error();
 }
 

@@ -2,6 +2,7 @@
 #include "site.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,12 +148,15 @@ TEST_CASE("books that a power cut damaged say nothing, and mail goes on", "[mbox
     site.delivered(alice, "earlier\n", kDelivery);
     const std::string books = fs::path(inbox_of(alice)).parent_path() / ".inbox.books";
     const std::string whole = contents(books);
+    struct stat st {};
+    REQUIRE(::stat(inbox_of(alice).c_str(), &st) == 0);
+    const auto inode = st.st_ino;
     const std::string damaged[] = {
         "",
         std::string(600, '\0'),
         whole.substr(0, 100),
-        whole.substr(0, 20) + "append 1 0 99999 0 0\n" + whole.substr(20),
-        "roost mbox 1\nappend 18446744073709551615 0 18446744073709551615 9999999 9999999\nsum 1\n",
+        "roost mbox 1\nappend " + std::to_string(inode) + " 0 99999 0\n" + whole.substr(whole.find("sum")),
+        "roost mbox 1\nappend 18446744073709551615 0 18446744073709551615 9999999\nsum 1\n",
         "roost mbox 1\ncount 1 2 3\nsum x\n",
         "nonsense\n",
     };

@@ -418,6 +418,19 @@ TEST_CASE("a lock file is taken over when its owner is gone", "[mbox]") {
     CHECK(site.reader().leftovers(alice).empty());
 }
 
+TEST_CASE("a lock file that was made is ours, even if the answer got lost on the way", "[mbox]") {
+    Site site({"mbox.lock-timeout=100ms"});
+    const User alice = site.with_mailbox("alice@example.org");
+    const fs::path inbox = inbox_of(alice);
+    site.files().before = [&](std::string_view operation, const std::string&, DirRef) {
+        if (operation != "link") return 0;
+        fs::create_hard_link(inbox.parent_path() / ".inbox.roost-lock", inbox.string() + ".lock");
+        return EEXIST;
+    };
+    site.delivered(alice, kHello);
+    CHECK_FALSE(fs::exists(inbox.string() + ".lock"));
+}
+
 TEST_CASE("exactly the configured locks are held while the mailbox is written", "[mbox]") {
     const std::string locks = GENERATE("fcntl", "dotlock", "fcntl dotlock", "dotlock fcntl");
     INFO(locks);
