@@ -1,13 +1,14 @@
 // roost-kill: runs a command and kills it, or lets a system call of it fail, at a chosen system call.
 //
-//   roost-kill [--changes] [--after NAME] [--fail ERRNO [--on] | --short] [--list] [--report FILE] N -- COMMAND
-//  ARGUMENT...
+//   roost-kill FLAGS N -- COMMAND ARGUMENT...
 //
 // Counts the command's system calls, those of its threads and children too, from its execve on. At the entry of the
 // N-th one every process of it is killed with SIGKILL; that call is not carried out. N = 0 lets it run to its end.
 //   --changes      count only calls that change a file system or a lock, and the end of the process (calls.cpp)
+//   --under TEXT   count only calls on a file whose path contains TEXT
 //   --after NAME   begin to count when an open of a file whose path ends in NAME has returned
-//   --fail ERRNO   instead of killing: the call is not carried out and returns that error
+//   --fail ERRNO   instead of killing: the call, one of those that --changes counts, is not carried out and returns
+//                  that error; standard output and error never fail
 //   --on           with --fail: so does every counted call after it
 //   --short        instead of killing: a write of the N-th call does half of what was asked
 //   --list         report every counted call
@@ -48,6 +49,7 @@ constexpr int kOwnFailure = 125;
 
 struct Options {
     bool changes = false;
+    std::string under;
     std::string after;
     std::optional<int> fail;
     bool on = false;
@@ -84,6 +86,8 @@ Options read_options(int argc, char** argv) {
         const std::string_view flag = argv[i];
         if (flag == "--changes") {
             options.changes = true;
+        } else if (flag == "--under") {
+            options.under = value();
         } else if (flag == "--after") {
             options.after = value();
         } else if (flag == "--fail") {
@@ -264,6 +268,7 @@ private:
         }
         const Call* call = find_call(info.entry.nr);
         if (!counts(call, info)) return true;
+        if (!options_.under.empty() && describe(pid, info).find(options_.under) == std::string::npos) return true;
         ++count_;
         const bool hit = count_ == options_.at;
         if (hit || options_.list) lines_.push_back(std::to_string(count_) + " " + describe(pid, info));
@@ -288,6 +293,7 @@ private:
         if (any || call == nullptr) return any;
         if (call->modifies != nullptr && !call->modifies(info.entry.args)) return false;
         if (options_.make_short) return call->short_length >= 0;
+        if (options_.fail && call->names == Names::descriptor && info.entry.args[0] <= STDERR_FILENO) return false;
         return options_.changes || call->can_fail;
     }
 
