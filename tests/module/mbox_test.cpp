@@ -239,6 +239,19 @@ TEST_CASE("a file that another program removed when it was empty is made again",
     CHECK(site.messages(alice) == std::vector{kHello});
 }
 
+TEST_CASE("where file and books are gone the mailbox is, even if there is a directory", "[mbox]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org");
+    const fs::path dir = fs::path(inbox_of(alice)).parent_path();
+    fs::remove_all(dir);
+    fs::create_directory(dir);  // as below an unmounted volume
+    const auto failed = site.deliver(alice, kHello);
+    REQUIRE_FALSE(failed);
+    CHECK(is_temporary(failed.error().outcome));
+    CHECK(failed.error().hint.find("mounted") != std::string::npos);
+    CHECK(fs::is_empty(dir));
+}
+
 TEST_CASE("a mailbox that was there before is taken, with the mail in it", "[mbox]") {
     // As administrators link /var/spool/mail to /var/mail.
     Site site({"mbox.path=%DIR%/spool/%{local}", "mbox.folders=%DIR%/spool/%{local}.folders"});
