@@ -13,8 +13,6 @@ using namespace roost;
 
 namespace {
 
-constexpr const char* kSpool = "roost-mail-test-spool";
-
 std::string bytes_of(const Message& message) {
     std::string out;
     REQUIRE(message.each([&](std::string_view chunk) -> Result<void> {
@@ -29,14 +27,15 @@ Message read_back(const std::string& bytes) {
     Files files;
     std::array<char, 4096> cwd{};
     REQUIRE(::getcwd(cwd.data(), cwd.size()) != nullptr);
-    const std::string dir = std::string(cwd.data()) + "/" + kSpool;
+    // Of this process alone: tests run side by side.
+    const std::string dir = std::string(cwd.data()) + "/roost-mail-test-spool." + std::to_string(::getpid());
     const Fd file(::open(".", O_TMPFILE | O_RDWR, 0600));
     REQUIRE(file);
     REQUIRE(files.write(file.get(), bytes, "test"));
     ::lseek(file.get(), 0, SEEK_SET);
     auto message = Message::read(files, file.get(), dir, Deadline::in(std::chrono::seconds(60)));
     REQUIRE(message);
-    ::rmdir(kSpool);
+    ::rmdir(dir.c_str());
     return *std::move(message);
 }
 
