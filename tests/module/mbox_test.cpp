@@ -555,6 +555,34 @@ TEST_CASE("usage reads a mailbox only after another program changed it", "[mbox]
     CHECK(opened == 3);
 }
 
+TEST_CASE("what another program appended between two deliveries is counted", "[mbox]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org");
+    site.delivered(alice, kHello);
+    append(inbox_of(alice), kForeign);
+    site.delivered(alice, kHello);
+    CHECK(site.usage(alice) == Usage{fs::file_size(inbox_of(alice)), 3});
+}
+
+TEST_CASE("the name of a new file is durable before its first message counts as delivered", "[mbox]") {
+    const Folder folder = GENERATE(Folder{}, Folder{"Lists", "roost"});
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org");
+    const fs::path file = MboxReader::file(alice, folder);
+    bool synced = false;
+    bool written = false;
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        if (operation == "sync" && name == file.parent_path()) synced = true;
+        if (operation == "write" && name == file) written = synced;
+        return 0;
+    };
+    site.delivered(alice, kHello, {folder, true, {}, nullptr});
+    CHECK(written);
+    synced = written = false;
+    site.delivered(alice, kHello, {folder, true, {}, nullptr});
+    CHECK_FALSE(synced);  // once is enough
+}
+
 TEST_CASE("messages are counted right across the pieces in which a file is read", "[mbox]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
