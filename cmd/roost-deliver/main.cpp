@@ -5,6 +5,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "base/text.h"
 #include "options.h"
 #include "store/instance.h"
+#include "store/verdict_log.h"
 
 namespace roost {
 namespace {
@@ -100,23 +102,6 @@ Result<Message> read_message(Files& files, const DeliverOptions& options, const 
     return Message::read(files, fd->get(), spool, deadline);
 }
 
-void log_verdict(const Envelope& envelope, const Recipient& recipient, const Message& message, const Verdict& verdict,
-                 std::chrono::steady_clock::time_point begin) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
-    std::string line = "session=" + envelope.session + " from=<" + envelope.sender.value_or("") + "> to=<" +
-                       recipient.address + "> user=" + verdict.user + " msgid=" + message.trace().message_id +
-                       " size=" + std::to_string(message.size()) +
-                       " verdict=" + std::string(row_of(verdict.outcome).name) + " code=" + pipe_code(verdict.outcome) +
-                       " ms=" + std::to_string(ms.count());
-    const bool delivered = verdict.outcome == Outcome::delivered;
-    if (delivered)
-        line += " folder=" + folder_name(verdict.receipt.folder) + " file=" + verdict.receipt.path +
-                (verdict.created ? " mailbox=new" : "");
-    else
-        line += " why=" + verdict.text;
-    log(delivered ? LogLevel::info : LogLevel::warning, line);
-}
-
 // One exit status for all recipients: temporary trouble first, since only it makes the MTA try again.
 int exit_code(const std::vector<Verdict>& verdicts) {
     int code = 0;
@@ -129,7 +114,6 @@ int exit_code(const std::vector<Verdict>& verdicts) {
 }
 
 int deliver(const DeliverOptions& options) {
-    const auto begin = std::chrono::steady_clock::now();
     auto envelope = make_envelope(options, [](const char* name) -> const char* {
         return std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread, and nothing changes the environment
     });
@@ -149,7 +133,7 @@ int deliver(const DeliverOptions& options) {
         open_log("roost-deliver", target, target == "stderr" ? LogLevel::error : log_level(config->text("log.level")));
     if (!logging) return fail(logging.error());
 
-    auto instance = Instance::open(*std::move(config));
+    auto instance = Instance::open(*std::move(config), SqlUserDb::Use::once);
     if (!instance) return fail(instance.error());
     auto message = read_message((*instance)->files(), options, (*instance)->config(), deadline);
     if (!message) return fail(message.error());
@@ -159,13 +143,19 @@ int deliver(const DeliverOptions& options) {
         (*instance)->store().deliver(*envelope, *message, deadline, MailStore::Together::yes);
     const int code = exit_code(verdicts);
     for (std::size_t i = 0; i < verdicts.size(); ++i) {
-        log_verdict(*envelope, envelope->recipients[i], *message, verdicts[i], begin);
+        log_verdict(*envelope, envelope->recipients[i], &*message, verdicts[i],
+                    {pipe_code(verdicts[i].outcome), {}, {}});
         // The verdict that decides the exit status comes first: Postfix reads the code at the very beginning.
         if (row_of(verdicts[i].outcome).exit_code == code && code != 0) say(verdicts[i].outcome, verdicts[i].text);
     }
     for (const Verdict& verdict : verdicts)
         if (verdict.outcome != Outcome::delivered && row_of(verdict.outcome).exit_code != code)
             say(verdict.outcome, verdict.text);
+    // The process ends now, and the kernel lets go of everything faster than destructors do; only a database that was
+    // written to, for a new mailbox, wants to be closed.
+    if (std::none_of(verdicts.begin(), verdicts.end(), [](const Verdict& verdict) { return verdict.created; }))
+        [[maybe_unused]]
+        static const Instance* const left = instance->release();
     return code;
 }
 

@@ -23,8 +23,9 @@ struct Row {
 
 bool is_linked(ModuleKind kind, std::string_view name) {
     const auto& linked = linked_modules();
-    return std::any_of(linked.begin(), linked.end(),
-                       [&](const ModuleInfo* info) { return info->kind == kind && info->name == name; });
+    return std::any_of(linked.begin(), linked.end(), [&](const LinkedModule& module) {
+        return module.info->kind == kind && module.info->name == name;
+    });
 }
 
 Row make_row(const std::string& dir, ModuleKind kind, const std::string& name, bool selected) {

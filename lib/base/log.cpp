@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <memory>
 
@@ -14,9 +15,9 @@
 namespace roost {
 namespace {
 
-// Made at the first use, so that a program that logs nothing pays nothing.
-std::shared_ptr<spdlog::logger>& logger() {
-    static auto instance = [] {
+// Made at the first use, so that a program that logs nothing pays nothing. Atomic, since open_log() may come again.
+std::atomic<std::shared_ptr<spdlog::logger>>& logger() {
+    static std::atomic<std::shared_ptr<spdlog::logger>> instance = [] {
         auto first = std::make_shared<spdlog::logger>("roost", std::make_shared<spdlog::sinks::stderr_sink_mt>());
         first->set_pattern("roost: %v");
         first->set_level(spdlog::level::warn);
@@ -69,7 +70,7 @@ Result<void> open_log(std::string_view ident, std::string_view target, LogLevel 
                                 "use stderr, syslog or the absolute path of a file");
         }
         made->set_level(spdlog_level(level));
-        logger() = std::move(made);
+        logger().store(std::move(made));
     } catch (const spdlog::spdlog_ex& e) {
         return config_error("cannot open the log " + std::string(target), e.what(), "check log.target");
     }
@@ -82,6 +83,6 @@ LogLevel log_level(std::string_view name) {
     return name == "warning" ? LogLevel::warning : LogLevel::error;
 }
 
-void log(LogLevel level, std::string_view text) { logger()->log(spdlog_level(level), "{}", printable(text)); }
+void log(LogLevel level, std::string_view text) { logger().load()->log(spdlog_level(level), "{}", printable(text)); }
 
 }  // namespace roost

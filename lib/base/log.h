@@ -11,8 +11,8 @@ namespace roost {
 enum class LogLevel { debug, info, warning, error };
 
 // Sets where the log goes: "stderr", "syslog" (facility mail) or a file's absolute path, opened for appending.
-// Until it is called, warnings and errors go to stderr. `ident` is the program's name. Call once, before any thread
-// starts; an Error leaves the log as it was.
+// Until it is called, warnings and errors go to stderr. `ident` is the program's name. Called again, it opens a log
+// file anew, which may have been moved away meanwhile. An Error leaves the log as it was. Any thread.
 Result<void> open_log(std::string_view ident, std::string_view target, LogLevel level);
 
 // "debug", "info", "warning" or "error"; the settings table has let nothing else through.

@@ -56,6 +56,51 @@ constexpr Setting kCore[] = {
      "failure, the MTA tries again.",
      "bounce defer"},
 
+    {"lmtp.listen", Kind::words, "unix:/run/roost/lmtp", Level::file,
+     "Where roostd takes mail by LMTP: unix:/PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT; * is any host. Several are "
+     "separated "
+     "by blanks. Sockets that the service manager opened (systemd: roostd.socket) take the place of all of them."},
+    {"lmtp.socket-mode", Kind::mode, "0666", Level::file,
+     "The permissions of the Unix sockets: who may write to one may deliver mail."},
+    {"lmtp.trusted", Kind::words, "unix 127.0.0.0/8 ::1", Level::file,
+     "The clients that may tell where the mail came from (XCLIENT, XFORWARD, ORCPT): addresses, networks, and unix for "
+     "everybody at a Unix socket or at standard input."},
+    {"lmtp.dsn", Kind::boolean, "no", Level::file,
+     "Whether trusted clients are offered DSN. Postfix tells the original recipient (ORCPT) only then; but it also "
+     "leaves it to roostd then to report a success that the sender asked for, and roostd sends no mail."},
+    {"lmtp.tls", Kind::choice, "offer", Level::file,
+     "TLS, if there is a certificate. offer: clients may use STARTTLS. require: clients at TCP sockets must. no: it is "
+     "not offered.",
+     "offer require no"},
+    {"lmtp.tls-certificate", Kind::text, "", Level::file,
+     "The file with the certificate, and the chain if there is one, in PEM form. It is read at start and at reload. "
+     "Empty: no TLS."},
+    {"lmtp.tls-key", Kind::text, "", Level::file,
+     "The file with the certificate's key in PEM form, without a passphrase. Empty: it is in the certificate's file."},
+    {"lmtp.max-connections", Kind::count, "2000", Level::file,
+     "How many connections there may be at a time; the next one is told 421 4.3.2 and closed."},
+    {"lmtp.max-recipients", Kind::count, "1000", Level::file,
+     "How many recipients a message may have; the next one is told 452 4.5.3, and the client sends it again for them."},
+    {"lmtp.max-errors", Kind::count, "20", Level::file,
+     "After how many refused commands without a delivery in between a session is ended with 421 4.7.0."},
+    {"lmtp.max-message", Kind::size, "unlimited", Level::file,
+     "The largest message to take, offered as SIZE; a larger one is told 552 5.3.4 at MAIL or 552 5.2.3 after the "
+     "data. quota.message limits single users."},
+    {"lmtp.user-concurrency", Kind::count, "10", Level::file,
+     "How many messages for one user may be under way at a time, from RCPT to the verdict; the next one is told "
+     "451 4.3.0 and comes again later."},
+    {"lmtp.idle-timeout", Kind::duration, "5m", Level::file,
+     "How long to wait for a client's next command, or for more of a message, before it is told 421 4.4.2."},
+    {"lmtp.data-timeout", Kind::duration, "30m", Level::file,
+     "How long a client may take for one message, however steadily it comes, before it is told 421 4.4.2."},
+    {"lmtp.shutdown-timeout", Kind::duration, "30s", Level::file,
+     "How long transactions under way may take to end when roostd is told to stop. Idle clients are told 421 4.3.2 at "
+     "once."},
+    {"lmtp.redelivery-window", Kind::duration, "1h", Level::file,
+     "How long to remember a delivery whose verdict the client did not wait for: if its connection ended first, it "
+     "sends the same message to the same recipient again, which is then answered and not stored twice. 0s: it is "
+     "stored twice."},
+
     {"log.target", Kind::text, "stderr", Level::file,
      "Where the log goes: stderr, syslog (facility mail) or the absolute path of a file. With stderr, roost-deliver "
      "reports failures alone, because the MTA puts what it reads there into bounces and its own log."},

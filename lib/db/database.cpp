@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <thread>
 
 namespace roost {
@@ -46,6 +48,23 @@ Error not_there(const std::string& path) {
                         "check users.database, or make it: roost database create");
 }
 
+// SQLite's URI of the file, by which it neither writes nor sets up shared memory, in SOCI's way of writing it.
+std::string name_for_once(const std::string& path) {
+    static const int with_uris = sqlite_api::sqlite3_config(SQLITE_CONFIG_URI, 1);
+    if (with_uris != SQLITE_OK) return path;  // somebody is using SQLite already
+    std::string uri = "db=\"file:";
+    for (const char c : path) {
+        if (c == '%' || c == '?' || c == '#' || c == '"' || c == ' ' || c == '=') {
+            std::array<char, 4> escaped{};
+            std::snprintf(escaped.data(), escaped.size(), "%%%02X", static_cast<unsigned>(c));
+            uri += escaped.data();
+        } else {
+            uri += c;
+        }
+    }
+    return uri + "?mode=ro&readonly_shm=1\"";
+}
+
 // Makes an empty file, which SQLite takes for an empty database: so its mode is ours to choose.
 Result<void> make_file(const std::string& path) {
     const Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode));
@@ -77,25 +96,37 @@ Result<void> check_file(const std::string& path, Database::Missing missing) {
 }  // namespace
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& url, Missing missing,
-                                                 std::chrono::milliseconds busy_time) {
+                                                 std::chrono::milliseconds busy_time, Use use) {
     auto path = path_of(url);
     if (!path) return std::move(path).error();
     auto usable = check_file(*path, missing);
     if (!usable) return std::move(usable).error();
     try {
-        return std::unique_ptr<Database>(new Database(*path, busy_time));
+        return std::unique_ptr<Database>(new Database(*path, use, busy_time));
     } catch (const soci::soci_error& e) {
         return Error{Outcome::trouble, "cannot open the user database " + *path, e.get_error_message(),
                      "check the file and its directory", 0};
     }
 }
 
-Database::Database(std::string path, std::chrono::milliseconds busy_time)
-    : path_(std::move(path)), busy_time_(busy_time), session_(soci::sqlite3, path_) {
+Database::Database(std::string path, Use use, std::chrono::milliseconds busy_time)
+    : path_(std::move(path)), use_(use), busy_time_(busy_time) {
+    connect(use == Use::once ? name_for_once(path_) : path_);
+}
+
+void Database::connect(const std::string& name) {
+    session_.open(soci::sqlite3, name);
     sqlite_api::sqlite3_busy_timeout(handle(session_),
-                                     static_cast<int>(std::min<std::int64_t>(busy_time.count(), INT_MAX)));
+                                     static_cast<int>(std::min<std::int64_t>(busy_time_.count(), INT_MAX)));
     // Else each process that happens to be alone would fold the log back, sync it and remove its files when it ends.
     sqlite_api::sqlite3_db_config(handle(session_), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+void Database::make_lasting() {
+    forget_statements_();
+    session_.close();
+    connect(path_);
+    use_ = Use::lasting;
 }
 
 Database::~Database() {
@@ -129,6 +160,7 @@ void Database::Transaction::commit() {
 // A commit must survive a power cut; the library's default may be weaker in write-ahead mode.
 void Database::prepare_writing() {
     if (wrote_) return;
+    if (use_ == Use::once) make_lasting();
     session_ << "PRAGMA synchronous = FULL";
     wrote_ = true;
 }

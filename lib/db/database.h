@@ -6,6 +6,7 @@
 #include <soci/soci.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,21 +22,32 @@ namespace roost {
 class Database {
 public:
     enum class Missing { fail, create };
+    // `once`: for a process that reads a row or two and ends. It spares setting up the memory that connections share
+    // where nobody else is connected, in exchange for reading the write-ahead log at each query; at the first writing,
+    // or where that way is closed, the connection turns into a `lasting` one.
+    enum class Use { lasting, once };
 
     // `url`: "sqlite:PATH", PATH absolute. Waits for other writers up to `busy_time` in each call. A file that is not
     // there is an Error (misconfigured), or is made with mode 0640 in a directory that must exist.
     static Result<std::unique_ptr<Database>> open(const std::string& url, Missing missing,
-                                                  std::chrono::milliseconds busy_time);
+                                                  std::chrono::milliseconds busy_time, Use use = Use::lasting);
     ~Database();
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
     const std::string& path() const { return path_; }
+    // Whoever keeps statements gives a function that lets go of them, for when the connection is opened anew.
+    void on_reopen(std::function<void()> forget) { forget_statements_ = std::move(forget); }
 
     // Returns work(session), a Result. `task` completes "cannot ...", naming its object.
     template <class Work>
     std::invoke_result_t<Work&, soci::session&> read(std::string_view task, Work&& work) {
         try {
+            if (use_ == Use::once) try {
+                    return work(session_);
+                } catch (const soci::soci_error&) {
+                    make_lasting();
+                }
             return work(session_);
         } catch (...) {
             return current_error(task);
@@ -76,7 +88,9 @@ private:
         bool open_ = true;
     };
 
-    Database(std::string path, std::chrono::milliseconds busy_time);
+    Database(std::string path, Use use, std::chrono::milliseconds busy_time);
+    void connect(const std::string& name);
+    void make_lasting();
     // What the exception that is being handled means.
     Error current_error(std::string_view task) const;
     Error sqlite_error(std::string_view task, int code, std::string why) const;
@@ -84,7 +98,9 @@ private:
     void shorten_log() noexcept;
 
     std::string path_;
+    Use use_;
     std::chrono::milliseconds busy_time_;
+    std::function<void()> forget_statements_ = [] {};
     soci::session session_;
     bool wrote_ = false;
 };

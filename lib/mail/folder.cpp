@@ -33,8 +33,9 @@ Result<Folder> parse_folder(std::string_view text) {
         rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
     }
     if (folder.size() > kMaxDepth) return malformed(text, "it has more than 10 components");
-    // INBOX is case-insensitive (RFC 3501 section 5.1) and the top of the Maildir++ tree.
-    if (!folder.empty() && lower(folder.front()) == "inbox") folder.erase(folder.begin());
+    // INBOX is case-insensitive (RFC 3501 section 5.1) and the top of the Maildir++ tree. There is no INBOX in it: IMAP
+    // servers do not show a folder of that name.
+    while (!folder.empty() && lower(folder.front()) == "inbox") folder.erase(folder.begin());
     return folder;
 }
 

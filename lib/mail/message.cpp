@@ -105,78 +105,65 @@ Result<Fd> open_spool(Files& files, const std::string& dir) {
 
 }  // namespace
 
-// Takes the bytes in the order in which they come.
-class MessageReader {
-public:
-    MessageReader(Files& files, std::string spool_dir) : files_(files), spool_dir_(std::move(spool_dir)) {}
-
-    Result<void> take(std::string_view bytes) {
-        total_ += bytes.size();
-        if (!message_.spool_ && message_.memory_.size() + bytes.size() <= Message::kMemory) {
-            message_.memory_ += bytes;
-            return {};
-        }
-        if (!message_.spool_) {
-            auto spool = open_spool(files_, spool_dir_);
-            if (!spool) return std::move(spool).error();
-            message_.spool_ = *std::move(spool);
-            look_at_head(message_.memory_);
-            auto written = write(message_.memory_);
-            if (!written) return written;
-            message_.memory_ = {};
-        }
-        return write(bytes);
+Result<void> MessageBuilder::append(std::string_view bytes) {
+    total_ += bytes.size();
+    if (!message_.spool_ && message_.memory_.size() + bytes.size() <= Message::kMemory) {
+        message_.memory_ += bytes;
+        return {};
     }
-
-    Message finish() && {
-        if (!message_.spool_) {
-            look_at_head(message_.memory_);
-            char last = '\0';
-            message_.bare_newlines_ =
-                count_bare_newlines(std::string_view(message_.memory_).substr(message_.offset_), last);
-        }
-        message_.size_ = total_ - message_.offset_;
-        return std::move(message_);
+    if (!message_.spool_) {
+        auto spool = open_spool(files_, spool_dir_);
+        if (!spool) return std::move(spool).error();
+        message_.spool_ = *std::move(spool);
+        look_at_head(message_.memory_);
+        auto written = write(message_.memory_);
+        if (!written) return written;
+        message_.memory_ = {};
     }
+    return write(bytes);
+}
 
-private:
-    void look_at_head(std::string_view head) {
-        constexpr std::size_t kLongestFromLine = 1024;  // a longer one is no mbox separator: keep every byte
-        const std::string_view line = head.starts_with("From ") ? line_at(head, 0) : std::string_view();
-        if (!line.empty() && line.size() <= kLongestFromLine) {
-            message_.from_line_sender_ = from_line_sender(line);
-            message_.offset_ = line.size();
-            skip_ = line.size();
-        }
-        message_.trace_ = read_trace(head.substr(message_.offset_));
+Message MessageBuilder::finish() && {
+    if (!message_.spool_) {
+        look_at_head(message_.memory_);
+        char last = '\0';
+        message_.bare_newlines_ =
+            count_bare_newlines(std::string_view(message_.memory_).substr(message_.offset_), last);
     }
+    message_.size_ = total_ - message_.offset_;
+    return std::move(message_);
+}
 
-    Result<void> write(std::string_view bytes) {
-        const std::string_view counted = bytes.substr(std::min(skip_, bytes.size()));
-        skip_ -= bytes.size() - counted.size();
-        message_.bare_newlines_ += count_bare_newlines(counted, last_);
-        return files_.write(message_.spool_.get(), bytes, "the spool file in " + spool_dir_);
+void MessageBuilder::look_at_head(std::string_view head) {
+    constexpr std::size_t kLongestFromLine = 1024;  // a longer one is no mbox separator: keep every byte
+    const bool candidate = from_line_ == FromLine::drop && head.starts_with("From ");
+    const std::string_view line = candidate ? line_at(head, 0) : std::string_view();
+    if (!line.empty() && line.size() <= kLongestFromLine) {
+        message_.from_line_sender_ = from_line_sender(line);
+        message_.offset_ = line.size();
+        skip_ = line.size();
     }
+    message_.trace_ = read_trace(head.substr(message_.offset_));
+}
 
-    Files& files_;
-    std::string spool_dir_;
-    Message message_;
-    std::uint64_t total_ = 0;
-    std::size_t skip_ = 0;  // what is left of the "From " line, which is spooled but not counted
-    char last_ = '\0';
-};
+Result<void> MessageBuilder::write(std::string_view bytes) {
+    const std::string_view counted = bytes.substr(std::min(skip_, bytes.size()));
+    skip_ -= bytes.size() - counted.size();
+    message_.bare_newlines_ += count_bare_newlines(counted, last_);
+    return files_.write(message_.spool_.get(), bytes, "the spool file in " + spool_dir_);
+}
 
 Result<Message> Message::read(Files& files, int fd, const std::string& spool_dir, Deadline deadline) {
     constexpr std::size_t kChunk = 64UL * 1024;
     // Not zeroed first: a small message touches but a few of its pages.
     const auto chunk = std::make_unique_for_overwrite<char[]>(kChunk);
     const std::span<char> buffer(chunk.get(), kChunk);
-    MessageReader reader(files, spool_dir);
+    MessageBuilder builder(files, spool_dir, MessageBuilder::FromLine::drop);
     while (true) {
         auto got = read_some(fd, buffer, deadline);
         if (!got) return std::move(got).error();
-        if (*got == 0) return std::move(reader).finish();
-        auto taken = reader.take({buffer.data(), *got});
+        if (*got == 0) return std::move(builder).finish();
+        auto taken = builder.append({buffer.data(), *got});
         if (!taken) return std::move(taken).error();
     }
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace roost {
 
@@ -48,7 +49,7 @@ public:
     Result<void> each(const std::function<Result<void>(std::string_view)>& chunk) const;
 
 private:
-    friend class MessageReader;
+    friend class MessageBuilder;
     std::string memory_;  // all bytes, if spool_ is none
     Fd spool_;
     std::uint64_t offset_ = 0;  // where the message begins in memory_ or spool_
@@ -56,6 +57,35 @@ private:
     std::uint64_t bare_newlines_ = 0;
     std::optional<std::string> from_line_sender_;
     TraceInfo trace_;
+};
+
+// Takes a message's bytes in the order in which they come, and becomes the Message. One thread at a time.
+class MessageBuilder {
+public:
+    // Whether a leading "From " line is an mbox separator and no part of the message; LMTP knows none.
+    enum class FromLine { drop, keep };
+
+    // `spool_dir` as for Message::read.
+    MessageBuilder(Files& files, std::string spool_dir, FromLine from_line)
+        : files_(files), spool_dir_(std::move(spool_dir)), from_line_(from_line) {}
+
+    // An Error (a full spool) leaves the builder of no further use.
+    Result<void> append(std::string_view bytes);
+    // How many bytes came so far.
+    std::uint64_t size() const { return total_; }
+    Message finish() &&;
+
+private:
+    void look_at_head(std::string_view head);
+    Result<void> write(std::string_view bytes);
+
+    Files& files_;
+    std::string spool_dir_;
+    FromLine from_line_;
+    Message message_;
+    std::uint64_t total_ = 0;
+    std::size_t skip_ = 0;  // what is left of the "From " line, which is spooled but not counted
+    char last_ = '\0';
 };
 
 }  // namespace roost

@@ -13,9 +13,9 @@ namespace roost {
 // Where the modules are when store.modules says nothing.
 std::string_view default_module_dir();
 
-// Loads DIR/KIND-NAME.so, or finds the linked-in module. Errors (misconfigured), each one clear line: no such file,
-// writable by others than root or its owner, not a module, wrong ABI, wrong kind, wrong name. A module stays loaded
-// until the program ends; loading it again returns the same object.
+// Loads DIR/KIND-NAME.so, or finds the linked-in module that stands for it. Errors (misconfigured), each one clear
+// line: no such file, writable by others than root or its owner, not a module, wrong ABI, wrong kind, wrong name. A
+// module stays loaded until the program ends; loading it again returns the same object.
 Result<const ModuleInfo*> load_module(const std::string& dir, ModuleKind kind, std::string_view name);
 
 // "mda" or "creator".

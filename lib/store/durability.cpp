@@ -2,17 +2,85 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "store/helpers.h"
 
 namespace roost {
 namespace {
+
+// How many syncs of one group wait for the disk at once. With each one more the disk's flushes are shared by more; at
+// 16, fifty recipients wait for about as long as one.
+constexpr std::size_t kHelpers = 16;
+// Groups up to this size are not worth starting a thread for.
+constexpr std::size_t kAlone = 2;
+
+// The volumes on which a sync has failed.
+class Doubts {
+public:
+    // An Error if the file's volume is one of them.
+    Result<void> check(const SyncTarget& target) {
+        if (!any_.load(std::memory_order_acquire)) return {};
+        struct stat st {};
+        if (::fstat(target.fd, &st) != 0) return {};
+        const std::lock_guard lock(mutex_);
+        for (const Volume& volume : volumes_)
+            if (volume.device == st.st_dev)
+                return Error{Outcome::trouble, "cannot make " + target.path + " durable",
+                             "a sync on this volume failed earlier (" + volume.first + ")", kHint, volume.sys};
+        return {};
+    }
+
+    // Puts the file's volume among them, unless the disk was merely full. Returns what the MTA is told.
+    Error add(const SyncTarget& target, Error error) {
+        if (error.outcome == Outcome::store_full) return error;
+        error.hint = kHint;
+        struct stat st {};
+        if (::fstat(target.fd, &st) != 0) return error;
+        {
+            const std::lock_guard lock(mutex_);
+            for (const Volume& volume : volumes_)
+                if (volume.device == st.st_dev) return error;
+            volumes_.push_back({st.st_dev, target.path + ": " + error.why, error.sys});
+            any_.store(true, std::memory_order_release);
+        }
+        log(LogLevel::error, error.text());
+        return error;
+    }
+
+private:
+    static constexpr const char* kHint =
+        "nothing more is delivered to this volume: check the disk and its file system, then restart roostd";
+    struct Volume {
+        dev_t device;
+        std::string first;  // what failed first, and why
+        int sys;
+    };
+    std::atomic<bool> any_{false};
+    std::mutex mutex_;
+    std::vector<Volume> volumes_;
+};
 
 class FsyncDurability : public Durability {
 public:
     explicit FsyncDurability(Files& files) : files_(files) {}
 
+    Result<void> accepts(const Pending& delivery) override {
+        for (const auto* targets : {&delivery.plan().before, &delivery.plan().after})
+            for (const SyncTarget& target : *targets)
+                if (auto sound = doubts_.check(target); !sound) return sound;
+        return {};
+    }
     Result<void> before_publish(std::span<Pending* const> group) override {
+        for (const Pending* pending : group)
+            if (auto accepted = accepts(*pending); !accepted) return accepted;
         return settle(group, &SyncPlan::before, &Files::sync_data);
     }
     Result<void> after_publish(std::span<Pending* const> group) override {
@@ -22,22 +90,53 @@ public:
 private:
     using Sync = Result<void> (Files::*)(int, std::string_view);
 
-    Result<void> settle(std::span<Pending* const> group, std::vector<SyncTarget> SyncPlan::*targets, Sync sync) {
-        std::set<std::pair<dev_t, ino_t>> done;
-        for (const Pending* pending : group) {
-            for (const SyncTarget& target : pending->plan().*targets) {
-                if (group.size() > 1 || (pending->plan().*targets).size() > 1) {
-                    struct stat st {};
-                    if (::fstat(target.fd, &st) == 0 && !done.emplace(st.st_dev, st.st_ino).second) continue;
-                }
-                auto synced = (files_.*sync)(target.fd, target.path);
-                if (!synced) return synced;
-            }
+    Result<void> settle(std::span<Pending* const> group, std::vector<SyncTarget> SyncPlan::*list, Sync sync) {
+        const std::vector<const SyncTarget*> targets = distinct(group, list);
+        if (targets.empty()) return {};
+        std::vector<Result<void>> results(targets.size());
+        const auto part = [&](std::size_t i) { results[i] = settle_one(*targets[i], sync); };
+        if (targets.size() > kAlone || (targets.size() > 1 && helpers_.started())) {
+            helpers_.run(targets.size(), part);
+        } else {
+            for (std::size_t i = 0; i < targets.size(); ++i) part(i);
         }
+        stats_.groups.fetch_add(1, std::memory_order_relaxed);
+        stats_.members.fetch_add(group.size(), std::memory_order_relaxed);
+        for (Result<void>& result : results)
+            if (!result) return std::move(result);
         return {};
     }
 
+    Result<void> settle_one(const SyncTarget& target, Sync sync) {
+        auto done = (files_.*sync)(target.fd, target.path);
+        stats_.syncs.fetch_add(1, std::memory_order_relaxed);
+        if (!done) {
+            stats_.failures.fetch_add(1, std::memory_order_relaxed);
+            return doubts_.add(target, std::move(done).error());
+        }
+        // Another thread's sync may have been told of the data that ours has lost.
+        return doubts_.check(target);
+    }
+
+    // What the group names, each file and directory once.
+    static std::vector<const SyncTarget*> distinct(std::span<Pending* const> group,
+                                                   std::vector<SyncTarget> SyncPlan::*list) {
+        std::vector<const SyncTarget*> targets;
+        for (const Pending* pending : group)
+            for (const SyncTarget& target : pending->plan().*list) targets.push_back(&target);
+        if (targets.size() < 2) return targets;
+        std::set<std::pair<dev_t, ino_t>> seen;
+        const auto repeated = [&](const SyncTarget* target) {
+            struct stat st {};
+            return ::fstat(target->fd, &st) == 0 && !seen.emplace(st.st_dev, st.st_ino).second;
+        };
+        targets.erase(std::remove_if(targets.begin(), targets.end(), repeated), targets.end());
+        return targets;
+    }
+
     Files& files_;
+    Doubts doubts_;
+    Helpers helpers_{kHelpers};
 };
 
 }  // namespace

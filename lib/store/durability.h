@@ -4,21 +4,45 @@
 #include "base/files.h"
 #include "module/mda.h"
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <span>
 
 namespace roost {
 
+// What a Durability has done since it was made, for metrics: members / groups is the mean size of a group, members /
+// syncs how many deliveries share one system call. Each counter only grows; read them without a lock, from any thread.
+struct SyncStats {
+    std::atomic<std::uint64_t> groups{0};    // groups settled, before and after publishing counted as one each
+    std::atomic<std::uint64_t> members{0};   // the deliveries in them
+    std::atomic<std::uint64_t> syncs{0};     // system calls that waited for the disk
+    std::atomic<std::uint64_t> failures{0};  // those of them that failed
+};
+
 // Settles groups of prepared deliveries. An Error means that nothing of the group may be acknowledged. Any thread.
+//
+// A sync that fails for another reason than a full disk tells that the kernel has dropped data, and it tells so only
+// once: what lies on that volume (st_dev) is in doubt. From then on all that concerns that volume is an Error
+// (trouble), until the program is started again; the first one is logged.
 class Durability {
 public:
     virtual ~Durability() = default;
+    // Whether the volume that this delivery goes to is in doubt: an Error then, so that one delivery of a group can be
+    // refused without the others. Costs nothing while no volume is.
+    virtual Result<void> accepts(const Pending& /*delivery*/) { return {}; }
     virtual Result<void> before_publish(std::span<Pending* const> group) = 0;
     virtual Result<void> after_publish(std::span<Pending* const> group) = 0;
+    const SyncStats& stats() const { return stats_; }
+
+protected:
+    SyncStats stats_;
 };
 
 // `delivery.durability = fsync`: files before publishing, directories after it, each once however often the group
-// names it.
+// names it. Threads that sync at the same time share the disk's flushes: the kernel joins those that arrive while one
+// runs. What a group names is therefore synced by several threads at once, too, from three targets on; a program that
+// never has as many starts no thread.
 std::unique_ptr<Durability> make_fsync_durability(Files& files);
 
 }  // namespace roost

@@ -41,17 +41,23 @@ Result<Config> load_config(const std::string& path, const std::vector<std::strin
     return Config::make(*std::move(file), std::move(schema));
 }
 
-Result<std::unique_ptr<Instance>> Instance::open(Config config) {
+Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use use, const Instance* former) {
     std::unique_ptr<Instance> out(new Instance(std::move(config)));  // NOLINT: the constructor is private
     const Config& checked = out->config_;
+    if (former != nullptr) {
+        out->lasting_ = former->lasting_;
+    } else {
+        out->lasting_ = std::make_shared<Lasting>();
+        out->lasting_->durability = make_fsync_durability(out->lasting_->files);
+    }
     auto db = SqlUserDb::open(std::string(checked.text("users.database")), SqlUserDb::Missing::fail,
-                              checked.duration("users.busy-time"));
+                              checked.duration("users.busy-time"), use);
     if (!db) return std::move(db).error();
     out->db_ = *std::move(db);
 
     std::string dir(checked.text("store.modules"));
     if (dir.empty()) dir = default_module_dir();
-    const ModuleHost host{checked, out->files_, *out->db_};
+    const ModuleHost host{checked, out->files(), *out->db_};
     auto mda_module = load_module(dir, ModuleKind::mda, checked.text("store.mda"));
     if (!mda_module) return std::move(mda_module).error();
     auto mda = make_mda(**mda_module, host);
@@ -63,9 +69,8 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config) {
     if (!creator) return std::move(creator).error();
     out->creator_ = *std::move(creator);
 
-    out->durability_ = make_fsync_durability(out->files_);
     out->store_ = std::make_unique<MailStore>(
-        MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->durability_});
+        MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability});
     return out;
 }
 

@@ -24,24 +24,33 @@ Result<Config> load_config(const std::string& path, const std::vector<std::strin
 // A configuration with its database, modules and mail store. Not movable: the parts refer to each other.
 class Instance {
 public:
-    // `config` from load_config. Opens the database and makes the modules; the database must exist.
-    static Result<std::unique_ptr<Instance>> open(Config config);
+    // `config` from load_config. Opens the database and makes the modules; the database must exist. `use`: whether this
+    // process serves for long. `former`: the instance that this one takes the place of, or null; what must not be
+    // forgotten while the process runs, as that a volume is in doubt, goes on in this one.
+    static Result<std::unique_ptr<Instance>> open(Config config, SqlUserDb::Use use = SqlUserDb::Use::lasting,
+                                                  const Instance* former = nullptr);
 
     const Config& config() const { return config_; }
-    Files& files() { return files_; }
+    Files& files() { return lasting_->files; }
     SqlUserDb& db() { return *db_; }
     Mda& mda() { return *mda_; }
     Creator& creator() { return *creator_; }
     MailStore& store() { return *store_; }
+    const Durability& durability() const { return *lasting_->durability; }
 
 private:
+    // As long as any instance of the process.
+    struct Lasting {
+        Files files;
+        std::unique_ptr<Durability> durability;
+    };
+
     explicit Instance(Config config) : config_(std::move(config)) {}
     Config config_;
-    Files files_;
+    std::shared_ptr<Lasting> lasting_;
     std::unique_ptr<SqlUserDb> db_;
     std::unique_ptr<Mda> mda_;
     std::unique_ptr<Creator> creator_;
-    std::unique_ptr<Durability> durability_;
     std::unique_ptr<MailStore> store_;
 };
 

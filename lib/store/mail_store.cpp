@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -34,18 +34,51 @@ std::string host_name() {
     return name.data();
 }
 
+std::string refusal_text(Outcome outcome, const Usage& used, const Limits& limits, std::uint64_t size) {
+    if (outcome == Outcome::message_too_large)
+        return "the message has " + std::to_string(size) + " bytes, the limit is " + std::to_string(*limits.message);
+    std::string text = "the mailbox is full:";
+    if (limits.storage)
+        text += " " + std::to_string(used.storage) + " of " + std::to_string(*limits.storage) + " bytes";
+    if (limits.storage && limits.messages) text += ",";
+    if (limits.messages)
+        text += " " + std::to_string(used.messages) + " of " + std::to_string(*limits.messages) + " messages";
+    return text;
+}
+
+using Clock = std::chrono::steady_clock;
+
+// Adds the time since it was made to a Spent's part.
+class Stopwatch {
+public:
+    explicit Stopwatch(std::chrono::microseconds& part) : part_(part) {}
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+    ~Stopwatch() { part_ += std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin_); }
+
+private:
+    std::chrono::microseconds& part_;
+    Clock::time_point begin_ = Clock::now();
+};
+
 // One recipient on the way through a delivery.
 struct Work {
     const Recipient* recipient = nullptr;
     std::optional<User> user;
     Delivery delivery;
+    std::optional<Reservations::Reservation> reservation;
     std::unique_ptr<Pending> pending;
     std::optional<std::size_t> same_as;  // index of the recipient that this one repeats
     Verdict verdict;
 
     bool alive() const { return user.has_value() && verdict.outcome == Outcome::delivered; }
-    void fail(const Error& error) {
-        verdict = failed(error, verdict.user);
+    void fail(const Error& error) { end(failed(error)); }
+    // This recipient's delivery ends here.
+    void end(Verdict why) {
+        why.user = std::move(verdict.user);
+        why.created = verdict.created;
+        why.spent = verdict.spent;
+        verdict = std::move(why);
         pending.reset();
     }
 };
@@ -54,12 +87,13 @@ struct Work {
 // recipients that it ends, and goes on with the others.
 class DeliveryRun {
 public:
-    DeliveryRun(MailStore& store, const MailStore::Parts& parts, const Envelope& envelope, const Message& message,
-                Deadline deadline)
-        : store_(store), parts_(parts), envelope_(envelope), message_(message), deadline_(deadline) {}
+    DeliveryRun(const MailStore::Parts& parts, Reservations& reservations, const Envelope& envelope,
+                const Message& message, Deadline deadline)
+        : parts_(parts), reservations_(reservations), envelope_(envelope), message_(message), deadline_(deadline) {}
 
-    std::vector<Verdict> run(MailStore::Together together) {
-        for (const Recipient& recipient : envelope_.recipients) find(recipient);
+    std::vector<Verdict> run(std::vector<Routing> routings, MailStore::Together together) {
+        work_.reserve(routings.size());
+        for (std::size_t i = 0; i < routings.size(); ++i) find(envelope_.recipients[i], std::move(routings[i]));
         complete();
         admit();
         prepare();
@@ -77,12 +111,11 @@ public:
     }
 
 private:
-    void find(const Recipient& recipient) {
+    void find(const Recipient& recipient, Routing routing) {
         Work work;
         work.recipient = &recipient;
-        Routing routing = store_.route(recipient);
+        work.verdict = std::move(routing.verdict);
         if (!routing.route) {
-            work.verdict = std::move(routing.verdict);
             work_.push_back(std::move(work));
             return;
         }
@@ -104,6 +137,7 @@ private:
     void complete() {
         for (Work& work : work_) {
             if (!work.alive()) continue;
+            const Stopwatch watch(work.verdict.spent.lookup);
             auto ready = parts_.mda.check(*work.user);
             if (!ready) {
                 work.fail(ready.error());
@@ -120,28 +154,29 @@ private:
     }
 
     void admit() {
-        std::map<std::string, Usage> coming;  // two folders of one user share the limits
         for (Work& work : work_) {
             if (!work.alive()) continue;
+            const Stopwatch watch(work.verdict.spent.store);
             work.delivery.header = header_for(*work.recipient);
             const Limits limits = limits_of(work.user->settings());
             const std::uint64_t stored = work.delivery.header.size() + message_.size();
-            Usage& ahead = coming[work.user->name()];
             Usage used;
+            std::optional<Reservations::Turn> turn;
             if (needs_usage(limits)) {
-                auto asked = parts_.mda.usage(*work.user, {ahead.storage + stored, ahead.messages + 1});
-                if (!asked) {
-                    work.fail(asked.error());
+                turn.emplace(reservations_.turn(work.user->name()));
+                const Usage ahead = turn->coming();
+                auto books = parts_.mda.usage(*work.user, {ahead.storage + stored, ahead.messages + 1});
+                if (!books) {
+                    work.fail(books.error());
                     continue;
                 }
-                used = {asked->storage + ahead.storage, asked->messages + ahead.messages};
+                used = {books->storage + ahead.storage, books->messages + ahead.messages};
             }
             const Outcome outcome = roost::admit(used, limits, stored, message_.size());
-            if (outcome == Outcome::delivered) {
-                ahead.storage += stored;
-                ++ahead.messages;
-            } else {
-                work.verdict = refused(outcome, refusal_text(outcome, used, limits), work.verdict.user);
+            if (outcome != Outcome::delivered) {
+                work.end(refused(outcome, refusal_text(outcome, used, limits, message_.size())));
+            } else if (turn) {
+                work.reservation.emplace(turn->reserve({stored, 1}));
             }
         }
     }
@@ -149,6 +184,7 @@ private:
     void prepare() {
         for (Work& work : work_) {
             if (!work.alive()) continue;
+            const Stopwatch watch(work.verdict.spent.store);
             for (const Work& other : work_)
                 if (other.pending && other.delivery.header == work.delivery.header)
                     work.delivery.twin = other.pending.get();
@@ -180,21 +216,16 @@ private:
     // recipient is told to try again, and what is visible is taken back, so that the next try doubles nothing.
     void commit() {
         Group before = group();
-        auto settled = parts_.durability.before_publish(before.pendings);
+        auto settled = settle(before, &Durability::before_publish);
         for (Work* work : before.works) {
-            if (!settled) {
-                work->fail(settled.error());
-                continue;
-            }
-            auto receipt = work->pending->publish();
-            if (receipt) {
-                work->verdict.receipt = *std::move(receipt);
+            if (settled) {
+                publish(*work);
             } else {
-                work->fail(receipt.error());
+                work->fail(settled.error());
             }
         }
         Group after = group();
-        settled = parts_.durability.after_publish(after.pendings);
+        settled = settle(after, &Durability::after_publish);
         if (settled) return;
         for (Work* work : after.works) {
             if (auto gone = work->pending->withdraw(); !gone) log(LogLevel::warning, gone.error().text());
@@ -202,14 +233,36 @@ private:
         }
     }
 
+    using Settle = Result<void> (Durability::*)(std::span<Pending* const>);
+    Result<void> settle(const Group& group, Settle how) {
+        std::chrono::microseconds spent{0};
+        Result<void> done;
+        {
+            const Stopwatch watch(spent);
+            done = (parts_.durability.*how)(group.pendings);
+        }
+        for (Work* work : group.works) work->verdict.spent.sync += spent;
+        return done;
+    }
+
+    void publish(Work& work) {
+        const Stopwatch watch(work.verdict.spent.store);
+        std::optional<Reservations::Turn> turn;
+        if (work.reservation) turn.emplace(work.reservation->turn());
+        auto receipt = work.pending->publish();
+        if (turn) work.reservation->counted(*turn);
+        if (receipt) {
+            work.verdict.receipt = *std::move(receipt);
+        } else {
+            work.fail(receipt.error());
+        }
+    }
+
     // Nothing is visible yet; what was prepared goes.
     void give_up() {
-        for (Work& work : work_) {
-            if (!work.alive()) continue;
-            work.verdict = refused(Outcome::trouble, "not delivered, since another recipient's delivery failed for now",
-                                   work.verdict.user);
-            work.pending.reset();
-        }
+        for (Work& work : work_)
+            if (work.alive())
+                work.end(refused(Outcome::trouble, "not delivered, since another recipient's delivery failed for now"));
     }
 
     std::string header_for(const Recipient& recipient) {
@@ -227,21 +280,8 @@ private:
         return header;
     }
 
-    std::string refusal_text(Outcome outcome, const Usage& used, const Limits& limits) const {
-        if (outcome == Outcome::message_too_large)
-            return "the message has " + std::to_string(message_.size()) + " bytes, the limit is " +
-                   std::to_string(*limits.message);
-        std::string text = "the mailbox is full:";
-        if (limits.storage)
-            text += " " + std::to_string(used.storage) + " of " + std::to_string(*limits.storage) + " bytes";
-        if (limits.storage && limits.messages) text += ",";
-        if (limits.messages)
-            text += " " + std::to_string(used.messages) + " of " + std::to_string(*limits.messages) + " messages";
-        return text;
-    }
-
-    MailStore& store_;
     const MailStore::Parts& parts_;
+    Reservations& reservations_;
     const Envelope& envelope_;
     const Message& message_;
     Deadline deadline_;
@@ -251,12 +291,52 @@ private:
 
 }  // namespace
 
+std::vector<Verdict> MailStore::deliver(const Envelope& envelope, std::vector<Routing> routings, const Message& message,
+                                        Deadline deadline, Together together) {
+    return DeliveryRun(parts_, reservations_, envelope, message, deadline).run(std::move(routings), together);
+}
+
 std::vector<Verdict> MailStore::deliver(const Envelope& envelope, const Message& message, Deadline deadline,
                                         Together together) {
-    return DeliveryRun(*this, parts_, envelope, message, deadline).run(together);
+    std::vector<Routing> routings;
+    routings.reserve(envelope.recipients.size());
+    for (const Recipient& recipient : envelope.recipients) routings.push_back(route(recipient));
+    return deliver(envelope, std::move(routings), message, deadline, together);
+}
+
+Verdict MailStore::judge(const Route& route, std::uint64_t size) {
+    const Limits limits = limits_of(route.user.settings());
+    const std::string& name = route.user.name();
+    Usage used;
+    auto ready = parts_.mda.check(route.user);
+    if (!ready) return failed(ready.error(), name);
+    const std::uint64_t least = std::max<std::uint64_t>(size, 1);
+    if (needs_usage(limits)) {
+        const Reservations::Turn turn = reservations_.turn(name);
+        used = turn.coming();
+        if (ready->complete()) {
+            auto books = parts_.mda.usage(route.user, {used.storage + least, used.messages + 1});
+            if (!books) return failed(books.error(), name);
+            used.storage += books->storage;
+            used.messages += books->messages;
+        }
+    }
+    const Outcome outcome = roost::admit(used, limits, least, size);
+    return refused(outcome, outcome == Outcome::delivered ? "" : refusal_text(outcome, used, limits, size), name);
 }
 
 Routing MailStore::route(const Recipient& recipient) {
+    std::chrono::microseconds spent{0};
+    Routing routing;
+    {
+        const Stopwatch watch(spent);
+        routing = find_route(recipient);
+    }
+    routing.verdict.spent.lookup = spent;
+    return routing;
+}
+
+Routing MailStore::find_route(const Recipient& recipient) {
     auto address = parse_address(recipient.address);
     // An address that cannot be is nobody's.
     if (!address) return {std::nullopt, refused(Outcome::no_such_user, address.error().text())};

@@ -6,13 +6,22 @@
 #include "mail/message.h"
 #include "module/creator.h"
 #include "module/mda.h"
+#include "quota/reservations.h"
 #include "store/durability.h"
 #include "user/user_db.h"
 
+#include <chrono>
 #include <string>
 #include <vector>
 
 namespace roost {
+
+// Where the time of a delivery went, waiting included. Parts that recipients share are told to each.
+struct Spent {
+    std::chrono::microseconds lookup{0};  // finding the user and, at a first mail, making the mailbox
+    std::chrono::microseconds store{0};   // counting, writing, publishing
+    std::chrono::microseconds sync{0};    // making it safe
+};
 
 // What one recipient is told.
 struct Verdict {
@@ -21,6 +30,7 @@ struct Verdict {
     std::string user;      // the record that was found; empty if none
     Receipt receipt;       // if delivered
     bool created = false;  // this delivery made the mailbox
+    Spent spent;
 };
 
 // Where a recipient's mail goes, as far as the user database tells.
@@ -32,7 +42,7 @@ struct Route {
 // A found recipient's route, or why there is none.
 struct Routing {
     std::optional<Route> route;
-    Verdict verdict;  // if there is no route
+    Verdict verdict;  // if there is no route; `spent` always
 };
 
 // Delivers messages. Holds references to its parts, which must outlive it. Any thread.
@@ -54,13 +64,21 @@ public:
               // the MTA's next try duplicates nothing
     };
 
-    // One verdict per recipient, in order. A repeated recipient is delivered once and answered each time. A delivered
-    // verdict means that the message survives a power cut.
-    std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline,
-                                 Together together);
-
     // Looks a recipient up: the whole address first, then without its detail. No side effect.
     Routing route(const Recipient& recipient);
+
+    // Whether the user's limits would let in a message of `size` bytes (0: not known yet) now: `delivered`, or the
+    // verdict to refuse with. Deliveries in flight count. Reads the books; makes nothing.
+    Verdict judge(const Route& route, std::uint64_t size);
+
+    // One verdict per recipient, in order. A repeated recipient is delivered once and answered each time. A delivered
+    // verdict means that the message survives a power cut. `routings`: what route() said of each of the envelope's
+    // recipients, moments ago.
+    std::vector<Verdict> deliver(const Envelope& envelope, std::vector<Routing> routings, const Message& message,
+                                 Deadline deadline, Together together);
+    // The same, for recipients that nobody looked up before.
+    std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline,
+                                 Together together);
 
     // The folder that a delivery is meant for, with a warning text where the name asked for is unusable.
     struct Target {
@@ -70,7 +88,10 @@ public:
     static Target target(const Recipient& recipient, const Route& route);
 
 private:
+    Routing find_route(const Recipient& recipient);
+
     Parts parts_;
+    Reservations reservations_;
 };
 
 }  // namespace roost

@@ -43,9 +43,9 @@ SqlUserDb::SqlUserDb(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SqlUserDb::~SqlUserDb() = default;
 
 Result<std::unique_ptr<SqlUserDb>> SqlUserDb::open(const std::string& url, Missing missing,
-                                                   std::chrono::milliseconds busy_time) {
+                                                   std::chrono::milliseconds busy_time, Use use) {
     const auto creation = missing == Missing::create ? Database::Missing::create : Database::Missing::fail;
-    auto db = Database::open(url, creation, busy_time);
+    auto db = Database::open(url, creation, busy_time, use == Use::once ? Database::Use::once : Database::Use::lasting);
     if (!db) return std::move(db).error();
     auto current = bring_up_to_date(**db, schema_steps(), creation);
     if (!current) return std::move(current).error();

@@ -43,12 +43,13 @@ struct DatabaseSummary {
 class SqlUserDb : public UserDb {
 public:
     enum class Missing { fail, create };  // what to do about a database, or its tables, that are not there
+    enum class Use { lasting, once };     // `once`: the process looks a user up or two, then ends
 
     // `url`: "sqlite:PATH". With Missing::fail a file that is not there or has no Roost tables is an Error that says
     // how to make it: an administrator's slip must not turn into "no such user". An older schema is upgraded, in one
     // transaction; a newer one is refused.
     static Result<std::unique_ptr<SqlUserDb>> open(const std::string& url, Missing missing,
-                                                   std::chrono::milliseconds busy_time);
+                                                   std::chrono::milliseconds busy_time, Use use = Use::lasting);
     ~SqlUserDb() override;
 
     Result<std::optional<UserRecord>> find(std::string_view name) override;

@@ -62,7 +62,9 @@ public:
         soci::statement statement;
     };
 
-    explicit Impl(std::unique_ptr<Database> opened) : db(std::move(opened)) {}
+    explicit Impl(std::unique_ptr<Database> opened) : db(std::move(opened)) {
+        db->on_reopen([this] { lookup.reset(); });
+    }
 
     std::mutex mutex;  // guards all below
     std::unique_ptr<Database> db;

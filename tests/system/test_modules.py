@@ -193,3 +193,32 @@ def test_a_module_file_may_be_a_copy_readable_by_all(site, modules):
     shutil.copyfile(MODULES / "creator-lock.so", modules / "creator-lock.so")
     (modules / "creator-lock.so").chmod(0o444)
     assert site.deliver("alice@example.org").returncode == 0
+
+
+def test_a_copy_that_is_linked_in_serves_for_the_very_file_it_was_built_with_alone(site, modules):
+    """An optimised roost-deliver carries copies of the shipped modules; other files it leaves to its companion."""
+    program = site.programs["roost-deliver"]
+    companion = program.with_name("roost-deliver-modules")
+    if not companion.exists():
+        pytest.skip("this build's roost-deliver carries no copies of modules")
+    folder = site.path / "bin"
+    folder.mkdir()
+    alone = shutil.copy(program, folder / "roost-deliver")
+    flags = ["-c", str(site.conf), "-d", "alice@example.org"]
+
+    def deliver():
+        return subprocess.run([alone, *flags], input=b"Subject: x\n\nx\n", capture_output=True, check=False)
+
+    assert deliver().returncode == 0, "the file in place of which the copy stands"
+    module = modules / "mda-maildir.so"
+    content = module.read_bytes()
+    note = content.index(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0") + 16
+    module.unlink()
+    module.write_bytes(content[:note] + bytes([content[note] ^ 1]) + content[note + 1 :])
+    module.chmod(0o644)
+    other = deliver()
+    assert other.returncode == 75
+    assert other.stderr.count(b"\n") == 1 and b"roost-deliver-modules" in other.stderr, other.stderr
+    shutil.copy(companion, folder / "roost-deliver-modules")
+    assert deliver().returncode == 0, "another file of that name"
+    assert len(site.messages("alice@example.org")) == 2

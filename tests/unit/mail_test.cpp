@@ -84,6 +84,8 @@ TEST_CASE("folder names: both separators, INBOX in any case, nothing that could 
     CHECK(name("") == "INBOX");
     CHECK(name("inbox") == "INBOX");
     CHECK(name("INBOX.Sent") == "Sent");
+    CHECK(name("INBOX/inbox.Sent") == "Sent");
+    CHECK(name("INBOX.INBOX") == "INBOX");
     CHECK(name("Inbox/a.b") == "a/b");
     CHECK(name("Lists/roost") == "Lists/roost");
     CHECK(name("Entwürfe") == "Entwürfe");

@@ -451,3 +451,48 @@ TEST_CASE("the schema file runs in sqlite3 and gives what roost makes") {
     CHECK(by_hand.ask(all) == site.ask(all));
     CHECK(by_hand.ask("SELECT version FROM roost_schema") == site.ask("SELECT version FROM roost_schema"));
 }
+
+TEST_CASE("a database opened for one lookup says what one opened for long says") {
+    const scratch::Dir dir;
+    const auto use_once = [](const std::string& path) {
+        return must(
+            SqlUserDb::open("sqlite:" + path, SqlUserDb::Missing::fail, scratch::kBusyTime, SqlUserDb::Use::once));
+    };
+    for (const std::string name : {"users.db", "per%20cent?mode=memory#part", "equals=sign", "two blanks  "}) {
+        INFO(name);
+        const std::string path = dir / name;
+        scratch::open_db(path);
+
+        SECTION("while nobody else is connected " + name) {
+            { Foreign(path).run("INSERT INTO users (name) VALUES ('alice@x')"); }
+            auto db = use_once(path);
+            CHECK(must(db->find("alice@x")));
+            CHECK_FALSE(must(db->find("bob@x")));
+            Foreign(path).run("INSERT INTO users (name) VALUES ('bob@x')");
+            CHECK(must(db->find("bob@x")));
+        }
+        SECTION("while a writer is connected and has just written " + name) {
+            Foreign writer(path);
+            for (int i = 0; i < 50; ++i) {
+                const std::string user = "u" + std::to_string(i) + "@x";
+                writer.run("INSERT INTO users (name) VALUES ('" + user + "')");
+                CHECK(must(use_once(path)->find(user)));
+            }
+        }
+        SECTION("without the files of the write-ahead log " + name) {
+            { Foreign(path).run("INSERT INTO users (name) VALUES ('alice@x'); PRAGMA wal_checkpoint(TRUNCATE)"); }
+            ::unlink((path + "-wal").c_str());
+            ::unlink((path + "-shm").c_str());
+            CHECK(must(use_once(path)->find("alice@x")));
+        }
+        SECTION("and writes when it must " + name) {
+            { Foreign(path).run("INSERT INTO users (name) VALUES ('alice@x')"); }
+            auto db = use_once(path);
+            auto record = must(db->find("alice@x"));
+            REQUIRE(record);
+            CHECK(must(db->add_allocation(*record, {{"box.name", "a"}})));
+            CHECK(must(db->find("alice@x"))->allocation == Settings{{"box.name", "a"}});
+            CHECK(Foreign(path).ask("SELECT allocation FROM users") == "{\"box.name\":\"a\"}|");
+        }
+    }
+}

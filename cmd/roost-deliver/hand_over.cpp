@@ -1,0 +1,46 @@
+// What the statically linked roost-deliver does where a module is to be loaded that it carries no copy of: it becomes
+// roost-deliver-modules, the same program linked dynamically, which stands beside it. Modules are loaded before
+// anything else is done, so nothing has been read or changed yet.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "module/shared_object.h"
+
+namespace roost {
+namespace {
+
+constexpr std::size_t kLongestCommandLine = 4UL << 20U;
+
+// Returns only if it fails.
+Error become(const std::string& program) {
+    Files files;
+    // The words of the command line, a NUL after each.
+    auto fd = files.open({AT_FDCWD, {}}, "/proc/self/cmdline", O_RDONLY);
+    if (!fd) return std::move(fd).error();
+    auto line = files.read_all(fd->get(), "/proc/self/cmdline", kLongestCommandLine);
+    if (!line) return std::move(line).error();
+    std::vector<char*> words;
+    for (std::size_t at = 0; at < line->size(); at = line->find('\0', at) + 1) words.push_back(line->data() + at);
+    words.push_back(nullptr);
+    ::execv(program.c_str(), words.data());
+    return system_error(errno, "cannot run " + program, "is Roost installed completely?");
+}
+
+}  // namespace
+
+Result<ModuleEntry> load_shared_object(const std::string& path) {
+    std::array<char, 4096> own{};
+    const ssize_t length = ::readlink("/proc/self/exe", own.data(), own.size());
+    if (length < 0 || static_cast<std::size_t>(length) == own.size())
+        return module_error(path, "roost-deliver cannot find out where it stands", "mount /proc");
+    auto error = become(std::string(own.data(), static_cast<std::size_t>(length)) + "-modules");
+    return module_error(path, error.text(), error.hint);
+}
+
+}  // namespace roost

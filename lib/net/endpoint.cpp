@@ -1,0 +1,54 @@
+#include "net/endpoint.h"
+
+#include <sys/un.h>
+
+#include "base/text.h"
+
+namespace roost::net {
+namespace {
+
+constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
+
+Error wrong(std::string_view text, std::string why) {
+    return config_error("the address '" + printable(text) + "'", std::move(why),
+                        "write unix:/absolute/path, tcp:HOST:PORT or tcp:[IPv6]:PORT");
+}
+
+}  // namespace
+
+std::string Endpoint::text() const {
+    if (local()) return "unix:" + path;
+    if (host.empty()) return "tcp:*:" + port;
+    return host.find(':') == std::string::npos ? "tcp:" + host + ":" + port : "tcp:[" + host + "]:" + port;
+}
+
+Result<Endpoint> parse_endpoint(std::string_view text) {
+    Endpoint out;
+    if (text.starts_with("unix:")) {
+        out.path = text.substr(5);
+        if (!out.path.starts_with('/')) return wrong(text, "the path of a socket must be absolute");
+        if (out.path.size() > kMaxPath)
+            return wrong(text, "the path of a socket has at most " + std::to_string(kMaxPath) + " bytes");
+        return out;
+    }
+    if (!text.starts_with("tcp:")) return wrong(text, "it begins neither with unix: nor with tcp:");
+    std::string_view rest = text.substr(4);
+    if (rest.starts_with('[')) {
+        const std::size_t end = rest.find("]:");
+        if (end == std::string_view::npos) return wrong(text, "the port is missing");
+        out.host = rest.substr(1, end - 1);
+        out.port = rest.substr(end + 2);
+    } else {
+        const std::size_t colon = rest.find(':');
+        if (colon == std::string_view::npos) return wrong(text, "the port is missing");
+        out.host = rest.substr(0, colon);
+        out.port = rest.substr(colon + 1);
+        if (out.port.find(':') != std::string::npos) return wrong(text, "an IPv6 address needs brackets");
+    }
+    if (out.host.empty()) return wrong(text, "the host is missing; * stands for all addresses");
+    if (out.host == "*") out.host.clear();
+    if (out.port.empty()) return wrong(text, "the port is missing");
+    return out;
+}
+
+}  // namespace roost::net
