@@ -1,0 +1,209 @@
+// roostd: takes mail by LMTP and delivers it. See roostd(8).
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "conversation.h"
+#include "net/listener.h"
+#include "net/notify.h"
+#include "options.h"
+#include "server.h"
+#include "service.h"
+
+namespace roost {
+namespace {
+
+constexpr int kExitUsage = 64;
+constexpr int kExitFailed = 1;
+
+int fail(const Error& error) {
+    log(LogLevel::error, error.text());
+    return error.outcome == Outcome::malformed ? kExitUsage : kExitFailed;
+}
+
+// What the parent may have set up badly: a closed descriptor 0 to 2, which the first file opened would become; a low
+// limit of open files, of which a connection needs one and a delivery some more; signals that a write can raise.
+void settle_process() {
+    for (int fd = 0; fd <= STDERR_FILENO; ++fd)
+        if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
+    for (const int quiet : {SIGPIPE, SIGXFSZ}) ::signal(quiet, SIG_IGN);
+}
+
+// Many threads, few of them at work at a time: they share some pools, and what a large message took is given back.
+void settle_memory() {
+    constexpr int kArenas = 4;
+    constexpr int kLargeBlock = 256 * 1024;
+    // NOLINTBEGIN(concurrency-mt-unsafe): one thread yet
+    ::mallopt(M_ARENA_MAX, kArenas);
+    ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
+    ::mallopt(M_TRIM_THRESHOLD, 4 * kLargeBlock);
+    // NOLINTEND(concurrency-mt-unsafe)
+}
+
+Result<void> open_log_of(const Config& config) {
+    return open_log("roostd", config.text("log.target"), log_level(config.text("log.level")));
+}
+
+sigset_t signals_of_ours() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int each : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&set, each);
+    return set;
+}
+
+// Opens what `settings` ask for and `open` does not have; what both have is moved from `open`.
+Result<std::vector<net::Listener>> open_listeners(const LmtpSettings& settings, std::vector<net::Listener>& open) {
+    std::vector<net::Listener> made;
+    for (const net::Endpoint& endpoint : settings.listen) {
+        const std::string name = endpoint.text();
+        if (std::any_of(open.begin(), open.end(), [&](const auto& each) { return each.name() == name; })) continue;
+        auto more = net::Listener::open(endpoint, settings.socket_mode);
+        if (!more) return std::move(more).error();
+        std::move(more->begin(), more->end(), std::back_inserter(made));
+    }
+    for (net::Listener& each : open)
+        if (std::any_of(settings.listen.begin(), settings.listen.end(),
+                        [&](const net::Endpoint& endpoint) { return endpoint.text() == each.name(); }))
+            made.push_back(std::move(each));
+    return made;
+}
+
+class Daemon {
+public:
+    Daemon(const DaemonOptions& options, std::shared_ptr<const Setup> setup)
+        : options_(options), service_(std::move(setup)) {}
+
+    int run() {
+        auto inherited = net::Listener::inherited();
+        if (!inherited) return fail(inherited.error());
+        activated_ = !inherited->empty();
+        std::vector<net::Listener> none;
+        auto listeners = activated_ ? std::move(inherited) : open_listeners(service_.setup()->lmtp, none);
+        if (!listeners) return fail(listeners.error());
+        if (listeners->empty()) return fail(config_error("lmtp.listen", "it names no socket", "name one"));
+        service_.load_redelivery();
+
+        const sigset_t set = signals_of_ours();
+        ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
+        const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+        Server server(service_, signals.get(), [&] { reload(server); });
+        if (auto done = server.listen(*std::move(listeners)); !done) return fail(done.error());
+        log(LogLevel::info, "roostd " ROOST_VERSION " is ready");
+        net::notify_manager("READY=1");
+        const bool clean = server.run();
+        net::notify_manager("STOPPING=1");
+        service_.save_redelivery();
+        log(LogLevel::info, "roostd has stopped");
+        if (!clean) ::_exit(0);  // threads are still at work on what nobody waits for any more
+        return 0;
+    }
+
+private:
+    // Takes the configuration anew, all of it or nothing.
+    void reload(Server& server) {
+        net::notify_reloading();
+        auto done = try_reload(server);
+        if (done) {
+            log(LogLevel::info, "the configuration was read again");
+        } else {
+            log(LogLevel::error, "the old configuration stays in force: " + done.error().text());
+        }
+        net::notify_manager("READY=1");
+    }
+
+    Result<void> try_reload(Server& server) {
+        auto setup = load_setup(options_.config_path, options_.overrides, service_.setup().get());
+        if (!setup) return std::move(setup).error();
+        if (!activated_) {
+            auto listeners = open_listeners((*setup)->lmtp, server.listeners());
+            if (!listeners) return std::move(listeners).error();
+            if (auto taken = server.listen(*std::move(listeners)); !taken) return taken;
+        }
+        if (auto opened = open_log_of((*setup)->instance->config()); !opened) return opened;
+        service_.replace_setup(*std::move(setup));
+        return {};
+    }
+
+    const DaemonOptions& options_;
+    Service service_;
+    bool activated_ = false;  // the service manager opened the sockets
+};
+
+// One session with whoever started us. Nothing is ever written to standard error, which Exim's transport reads as part
+// of the replies.
+int serve_stdio(const DaemonOptions& options) {
+    const Fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    ::dup2(nowhere.get(), STDERR_FILENO);
+    net::Connection connection(Fd(STDIN_FILENO), Fd(STDOUT_FILENO), net::peer_of(STDIN_FILENO));
+    auto setup = load_setup(options.config_path, options.overrides);
+    Result<void> logging = setup ? open_log_of((*setup)->instance->config()) : Result<void>();
+    if (!setup || !logging) {
+        const Error& error = setup ? logging.error() : setup.error();
+        connection.write(lmtp::Session::busy_greeting(error.text()), Deadline::in(std::chrono::minutes(1)));
+        return kExitFailed;
+    }
+    Service service(*std::move(setup));
+    Conversation talk(service, std::move(connection));
+    if (!talk.greet()) return 0;
+    constexpr std::size_t kBuffer = 64UL * 1024;
+    std::vector<char> buffer(kBuffer);
+    while (talk.go_on(buffer, std::chrono::hours(1)) == Conversation::Next::wait) {
+        if (!talk.deadline().expired()) continue;
+        talk.time_out();
+        break;
+    }
+    return 0;
+}
+
+int run(int argc, char** argv) {
+    settle_process();
+    settle_memory();
+    auto options = read_options(argc, argv);
+    if (!options) return fail(options.error());
+    switch (options->show) {
+        case DaemonOptions::Show::help:
+            std::fputs(help_text().c_str(), stdout);
+            return 0;
+        case DaemonOptions::Show::version:
+            std::puts("roostd " ROOST_VERSION);
+            return 0;
+        case DaemonOptions::Show::options:
+            std::fputs(option_list().c_str(), stdout);
+            return 0;
+        case DaemonOptions::Show::nothing:
+            break;
+    }
+    if (options->stdio) return serve_stdio(*options);
+    auto setup = load_setup(options->config_path, options->overrides);
+    if (!setup) return fail(setup.error());
+    if (auto logging = open_log_of((*setup)->instance->config()); !logging) return fail(logging.error());
+    return Daemon(*options, *std::move(setup)).run();
+}
+
+}  // namespace
+}  // namespace roost
+
+int main(int argc, char** argv) {
+    try {
+        return roost::run(argc, argv);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "roostd: failed: %s\n", e.what());
+        return roost::kExitFailed;
+    }
+}

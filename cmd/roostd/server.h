@@ -1,0 +1,63 @@
+// Accepts connections and looks after them: whoever has something to say gets a thread, everybody else waits for free.
+#pragma once
+
+#include "conversation.h"
+#include "net/listener.h"
+#include "service.h"
+#include "workers.h"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace roost {
+
+class Server {
+public:
+    // What the signals ask for. Runs in the thread of run().
+    using Reload = std::function<void()>;
+
+    // `signals`: of signalfd(2), for SIGHUP, SIGTERM and SIGINT, which all threads block.
+    Server(Service& service, int signals, Reload reload);
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+
+    // Listens on these from now on, and on no others. Not from other threads than run().
+    Result<void> listen(std::vector<net::Listener> listeners);
+    std::vector<net::Listener>& listeners() { return listeners_; }
+
+    // Until SIGTERM or SIGINT, and then until the transactions under way have ended, lmtp.shutdown-timeout has passed
+    // or the signal came again. False: some were cut off, and their threads may still run.
+    bool run();
+
+private:
+    // One connection. `busy` while a worker has it.
+    struct Client {
+        explicit Client(Service& service, net::Connection connection) : talk(service, std::move(connection)) {}
+        Conversation talk;
+        bool busy = false;
+    };
+
+    void accept(net::Listener& listener);
+    void welcome(net::Listener::Accepted accepted);
+    void wake(int fd);
+    void serve(Client& client, std::span<char> buffer);
+    void look_after();
+    void watch_listeners(bool on);
+    void handle_events(int timeout_ms, bool& stop, bool& stop_now);
+
+    Service& service_;
+    int signals_;
+    Reload reload_;
+    Fd epoll_;
+    std::vector<net::Listener> listeners_;
+    bool accepting_ = true;
+    std::mutex mutex_;
+    std::unordered_map<int, std::unique_ptr<Client>> clients_;  // by descriptor
+    Workers workers_;
+};
+
+}  // namespace roost

@@ -1,0 +1,86 @@
+#include "service.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+
+#include "base/log.h"
+
+namespace roost {
+namespace {
+
+// What the memory of lost verdicts may hold: some megabytes.
+constexpr std::size_t kRedeliveries = 32768;
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "localhost";
+    return name.data();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
+                                                const std::vector<std::string>& overrides, const Setup* former) {
+    auto config = load_config(config_path, overrides);
+    if (!config) return std::move(config).error();
+    auto out = std::make_shared<Setup>();
+    auto lmtp = read_lmtp_settings(*config);
+    if (!lmtp) return std::move(lmtp).error();
+    out->lmtp = *std::move(lmtp);
+    auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting,
+                                   former == nullptr ? nullptr : former->instance.get());
+    if (!instance) return std::move(instance).error();
+    out->instance = *std::move(instance);
+    return std::shared_ptr<const Setup>(std::move(out));
+}
+
+Service::Service(std::shared_ptr<const Setup> setup)
+    : setup_(std::move(setup)), host_(host_name()), redelivery_(setup_->lmtp.redelivery_window, kRedeliveries) {}
+
+std::shared_ptr<const Setup> Service::setup() const {
+    const std::lock_guard lock(mutex_);
+    return setup_;
+}
+
+void Service::replace_setup(std::shared_ptr<const Setup> setup) {
+    redelivery_.set_window(setup->lmtp.redelivery_window);
+    const std::lock_guard lock(mutex_);
+    setup_.swap(setup);  // the old one goes with its last transaction
+}
+
+lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) {
+    using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::system_clock;
+    lmtp::Terms out;
+    out.host = host_;
+    const auto now = duration_cast<microseconds>(system_clock::now().time_since_epoch());
+    std::array<char, 48> name{};
+    std::snprintf(name.data(), name.size(), "%llx.%x", static_cast<unsigned long long>(now.count()),
+                  static_cast<unsigned>(++sessions_));
+    out.session = name.data();
+    out.max_message = setup.lmtp.max_message;
+    out.max_recipients = setup.lmtp.max_recipients;
+    out.max_errors = setup.lmtp.max_errors;
+    out.offer_starttls = setup.lmtp.tls != nullptr;
+    out.trusted = setup.lmtp.trusted.contains(peer);
+    out.offer_dsn = setup.lmtp.offer_dsn;
+    return out;
+}
+
+std::string Service::redelivery_file() const {
+    return std::string(setup()->instance->config().text("store.state")) + "/redelivery";
+}
+
+void Service::load_redelivery() {
+    auto done = redelivery_.load(setup()->instance->files(), redelivery_file());
+    if (!done) log(LogLevel::warning, done.error().text());
+}
+
+void Service::save_redelivery() {
+    auto done = redelivery_.save(setup()->instance->files(), redelivery_file());
+    if (!done) log(LogLevel::warning, done.error().text());
+}
+
+}  // namespace roost

@@ -1,0 +1,65 @@
+// What all sessions of one roostd share.
+#pragma once
+
+#include "base/result.h"
+#include "lmtp/session.h"
+#include "settings.h"
+#include "store/instance.h"
+#include "store/redelivery.h"
+#include "user_slots.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace roost {
+
+// One reading of the configuration, with all that it sets up. Never changed.
+struct Setup {
+    std::shared_ptr<Instance> instance;
+    LmtpSettings lmtp;
+};
+
+// `former`: the setup that this one is to take the place of, or null.
+Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
+                                                const std::vector<std::string>& overrides,
+                                                const Setup* former = nullptr);
+
+// Any thread.
+class Service {
+public:
+    explicit Service(std::shared_ptr<const Setup> setup);
+
+    // The setup in force. A transaction keeps to the one that it began with.
+    std::shared_ptr<const Setup> setup() const;
+    void replace_setup(std::shared_ptr<const Setup> setup);
+
+    // What holds for a new session with this peer.
+    lmtp::Terms terms(const net::Peer& peer, const Setup& setup);
+
+    // What is remembered of lost verdicts outlives the process in a file of the state directory.
+    void load_redelivery();
+    void save_redelivery();
+
+    Redelivery& redelivery() { return redelivery_; }
+    UserSlots& slots() { return slots_; }
+
+    // No new transactions: sessions end as soon as they are idle.
+    void stop() { stopping_ = true; }
+    bool stopping() const { return stopping_; }
+
+private:
+    std::string redelivery_file() const;
+
+    mutable std::mutex mutex_;
+    std::shared_ptr<const Setup> setup_;
+    std::string host_;
+    std::atomic<bool> stopping_ = false;
+    std::atomic<std::uint32_t> sessions_ = 0;
+    Redelivery redelivery_;
+    UserSlots slots_;
+};
+
+}  // namespace roost

@@ -1,0 +1,61 @@
+#include "settings.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+namespace roost {
+namespace {
+
+// What is wrong with the value of `key`, and where it stands.
+Error wrong(const Config& config, std::string_view key, const Error& error) {
+    return config_error(std::string(config.origin(key)) + ": " + std::string(key), error.text());
+}
+
+// The settings table has let through nothing that these readers refuse.
+std::size_t count_of(const Config& config, std::string_view key) {
+    constexpr std::uint64_t kMost = std::numeric_limits<std::size_t>::max();
+    return static_cast<std::size_t>((*parse_count(config.text(key))).value_or(kMost));
+}
+
+}  // namespace
+
+Result<LmtpSettings> read_lmtp_settings(const Config& config) {
+    LmtpSettings out;
+    for (const std::string& word : parse_words(config.text("lmtp.listen"))) {
+        auto endpoint = net::parse_endpoint(word);
+        if (!endpoint) return wrong(config, "lmtp.listen", endpoint.error());
+        if (std::find(out.listen.begin(), out.listen.end(), *endpoint) == out.listen.end())
+            out.listen.push_back(*std::move(endpoint));
+    }
+    auto trusted = net::PeerSet::parse(parse_words(config.text("lmtp.trusted")));
+    if (!trusted) return wrong(config, "lmtp.trusted", trusted.error());
+    out.trusted = *std::move(trusted);
+
+    out.socket_mode = *parse_mode(config.text("lmtp.socket-mode"));
+    out.max_connections = count_of(config, "lmtp.max-connections");
+    out.max_recipients = count_of(config, "lmtp.max-recipients");
+    out.max_errors = count_of(config, "lmtp.max-errors");
+    out.max_message = (*parse_size(config.text("lmtp.max-message"))).value_or(0);
+    out.user_concurrency = count_of(config, "lmtp.user-concurrency");
+    out.idle_timeout = config.duration("lmtp.idle-timeout");
+    out.data_timeout = config.duration("lmtp.data-timeout");
+    out.shutdown_timeout = config.duration("lmtp.shutdown-timeout");
+    out.redelivery_window = config.duration("lmtp.redelivery-window");
+    out.offer_dsn = config.flag("lmtp.dsn");
+
+    const std::string_view tls = config.text("lmtp.tls");
+    const std::string certificate(config.text("lmtp.tls-certificate"));
+    out.require_tls = tls == "require";
+    if (out.require_tls && certificate.empty())
+        return config_error(std::string(config.origin("lmtp.tls")) + ": lmtp.tls", "there is no certificate",
+                            "set lmtp.tls-certificate");
+    if (tls != "no" && !certificate.empty()) {
+        auto context = net::TlsContext::load(certificate, std::string(config.text("lmtp.tls-key")));
+        if (!context) return std::move(context).error();
+        out.tls = *std::move(context);
+    }
+    return out;
+}
+
+}  // namespace roost

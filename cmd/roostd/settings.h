@@ -1,0 +1,38 @@
+// The [lmtp] settings, read and checked.
+#pragma once
+
+#include "base/result.h"
+#include "config/config.h"
+#include "net/endpoint.h"
+#include "net/peer.h"
+#include "net/tls.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace roost {
+
+struct LmtpSettings {
+    std::vector<net::Endpoint> listen;
+    mode_t socket_mode = 0;
+    std::size_t max_connections = 0;
+    std::size_t max_recipients = 0;
+    std::size_t max_errors = 0;
+    std::uint64_t max_message = 0;  // bytes; 0: no limit
+    std::size_t user_concurrency = 0;
+    std::chrono::milliseconds idle_timeout{0};
+    std::chrono::milliseconds data_timeout{0};
+    std::chrono::milliseconds shutdown_timeout{0};
+    std::chrono::milliseconds redelivery_window{0};
+    net::PeerSet trusted;
+    bool offer_dsn = false;
+    bool require_tls = false;              // of peers that are not local
+    std::shared_ptr<net::TlsContext> tls;  // null: none is offered
+};
+
+// Reads the certificate, too. Errors (misconfigured) name the setting and where it stands.
+Result<LmtpSettings> read_lmtp_settings(const Config& config);
+
+}  // namespace roost

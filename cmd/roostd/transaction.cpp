@@ -1,0 +1,196 @@
+#include "transaction.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "store/verdict_log.h"
+
+namespace roost {
+namespace {
+
+using lmtp::Answer;
+
+Answer answer_of(const Verdict& verdict) {
+    return {verdict.outcome, verdict.outcome == Outcome::delivered ? std::string() : verdict.text, 0, {}};
+}
+
+}  // namespace
+
+// One recipient's copy on its way.
+struct Transaction::Copy {
+    Redelivery::Key key;  // empty: not remembered
+    Redelivery::Claim claim = Redelivery::Claim::untracked;
+    std::optional<Verdict> verdict;
+};
+
+// Gives back what was claimed, however the delivery ends.
+class Transaction::Settling {
+public:
+    Settling(Transaction& owner, const std::vector<Copy>& copies) : owner_(owner), copies_(copies) {
+        owner_.unconfirmed_.reserve(owner_.unconfirmed_.size() + copies.size());
+    }
+    Settling(const Settling&) = delete;
+    Settling& operator=(const Settling&) = delete;
+    ~Settling() {
+        for (const Copy& copy : copies_) {
+            if (copy.claim != Redelivery::Claim::fresh) continue;
+            const bool delivered = copy.verdict && copy.verdict->outcome == Outcome::delivered;
+            owner_.service_.redelivery().settle(copy.key, delivered);
+            if (delivered) owner_.unconfirmed_.push_back(copy.key);
+        }
+    }
+
+private:
+    Transaction& owner_;
+    const std::vector<Copy>& copies_;
+};
+
+Transaction::Transaction(Service& service, const net::Connection& connection)
+    : service_(service), connection_(connection), source_(connection) {}
+
+Transaction::~Transaction() {
+    for (const Redelivery::Key& key : unconfirmed_) service_.redelivery().lost(key, source_);
+}
+
+void Transaction::confirmed() {
+    for (const Redelivery::Key& key : unconfirmed_) service_.redelivery().confirmed(key, source_);
+    unconfirmed_ = std::vector<Redelivery::Key>();
+}
+
+// What one recipient is told at RCPT; a refusal is logged, since nothing else will come of it.
+Answer Transaction::recipient(const Recipient& recipient, std::uint64_t size) {
+    if (!setup_) setup_ = service_.setup();
+    if (setup_->lmtp.require_tls && !connection_.encrypted() && !connection_.peer().local)
+        return {Outcome::malformed, "Must issue a STARTTLS command first", 530, "5.7.0"};  // RFC 3207 section 4
+    MailStore& store = setup_->instance->store();
+    Routing routing = store.route(recipient);
+    Verdict verdict = std::move(routing.verdict);
+    if (routing.route) {
+        const Spent spent = verdict.spent;
+        verdict = store.judge(*routing.route, size);
+        verdict.spent.lookup += spent.lookup;
+        verdict.user = routing.route->user.name();
+    }
+    if (routing.route && verdict.outcome == Outcome::delivered) {
+        const std::string& user = verdict.user;
+        const bool counted =
+            std::any_of(slots_.begin(), slots_.end(), [&](const UserSlots::Slot& slot) { return slot.user() == user; });
+        UserSlots::Slot slot;
+        if (!counted) slot = service_.slots().take(user, setup_->lmtp.user_concurrency);
+        if (counted || slot) {
+            if (slot) slots_.push_back(std::move(slot));
+            routing.verdict.spent = verdict.spent;
+            routings_.push_back(std::move(routing));
+            return {Outcome::delivered, {}, 0, {}};
+        }
+        verdict.outcome = Outcome::trouble;
+        verdict.text = "too many deliveries at once";
+    }
+    log_line(*session_->envelope(), recipient, nullptr, verdict);
+    return answer_of(verdict);
+}
+
+Result<void> Transaction::data(std::string_view bytes) {
+    if (!incoming_) {
+        Instance& instance = *setup_->instance;
+        incoming_.emplace(
+            Incoming{MessageBuilder(instance.files(), std::string(instance.config().text("store.state")) + "/spool",
+                                    MessageBuilder::FromLine::keep),
+                     Digest()});
+    }
+    incoming_->digest.add(bytes);
+    return incoming_->builder.append(bytes);
+}
+
+std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
+    if (!incoming_) (void)data({});  // an empty message
+    const Message message = std::move(incoming_->builder).finish();
+    const std::string digest = incoming_->digest.finish();
+    // Below the five minutes that clients wait at least (RFC 5321 section 4.5.3.2.6: ten), by the default.
+    const auto span = setup_->instance->config().duration("delivery.deadline");
+    const Deadline deadline = Deadline::in(span - span / 10);
+
+    std::vector<Copy> copies(envelope.recipients.size());
+    for (std::size_t i = 0; i < copies.size() && !digest.empty(); ++i) {
+        // Neither can have a NUL.
+        Digest key;
+        key.add(digest);
+        key.add(envelope.sender.value_or("") + '\0');
+        key.add(envelope.recipients[i].address);
+        copies[i].key = key.finish();
+    }
+    const Settling settling(*this, copies);
+    claim(copies, deadline);
+
+    Envelope rest;
+    rest.sender = envelope.sender;
+    rest.session = envelope.session;
+    std::vector<Routing> routings;
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+        if (copies[i].verdict) continue;
+        rest.recipients.push_back(envelope.recipients[i]);
+        routings.push_back(std::move(routings_[i]));
+    }
+    std::vector<Verdict> verdicts;
+    if (!rest.recipients.empty())
+        verdicts =
+            setup_->instance->store().deliver(rest, std::move(routings), message, deadline, MailStore::Together::no);
+    auto next = verdicts.begin();
+    for (Copy& copy : copies)
+        if (!copy.verdict) copy.verdict = std::move(*next++);
+
+    std::vector<Answer> answers;
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+        log_line(envelope, envelope.recipients[i], &message, *copies[i].verdict);
+        answers.push_back(answer_of(*copies[i].verdict));
+    }
+    return answers;
+}
+
+// Leaves a verdict with each copy that need not be stored, or cannot be now.
+void Transaction::claim(std::vector<Copy>& copies, Deadline deadline) {
+    std::vector<Copy*> order;
+    for (Copy& copy : copies)
+        if (!copy.key.empty()) order.push_back(&copy);
+    std::stable_sort(order.begin(), order.end(), [](const Copy* a, const Copy* b) { return a->key < b->key; });
+    const Copy* before = nullptr;
+    for (Copy* copy : order) {
+        // A recipient given twice is the store's business; each is answered alike.
+        const bool again = before != nullptr && before->key == copy->key;
+        if (again) {
+            if (before->verdict) copy->verdict = before->verdict;
+            continue;
+        }
+        before = copy;
+        copy->claim = service_.redelivery().claim(copy->key, source_, deadline);
+        if (copy->claim == Redelivery::Claim::repeated) {
+            copy->verdict.emplace();
+            copy->verdict->outcome = Outcome::delivered;
+            copy->verdict->text = "delivered before";
+            unconfirmed_.push_back(copy->key);
+        } else if (copy->claim == Redelivery::Claim::busy) {
+            copy->verdict.emplace();
+            copy->verdict->text = "the same message is still being delivered from another connection";
+        }
+    }
+}
+
+void Transaction::reset() {
+    incoming_.reset();
+    routings_ = std::vector<Routing>();
+    slots_ = std::vector<UserSlots::Slot>();
+    setup_.reset();
+}
+
+void Transaction::log_line(const Envelope& envelope, const Recipient& recipient, const Message* message,
+                           const Verdict& verdict) const {
+    const OutcomeRow& row = row_of(verdict.outcome);
+    DeliveryContext context;
+    context.code = std::to_string(row.reply_code) + " " + std::string(row.enhanced);
+    context.peer = connection_.peer().text;
+    context.queue_id = session_->origin().queue_id;
+    log_verdict(envelope, recipient, message, verdict, context);
+}
+
+}  // namespace roost

@@ -1,0 +1,72 @@
+// The surroundings of one LMTP session: its transactions, one after the other, on their way into the mail store.
+#pragma once
+
+#include "digest.h"
+#include "lmtp/session.h"
+#include "mail/message.h"
+#include "net/connection.h"
+#include "service.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace roost {
+
+// One thread at a time; holds nothing of a message between transactions.
+class Transaction : public lmtp::Host {
+public:
+    // References must outlive the object.
+    Transaction(Service& service, const net::Connection& connection);
+    ~Transaction() override;
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+
+    // Names the session that this is the host of; before anything else.
+    void serve(const lmtp::Session& session) { session_ = &session; }
+
+    lmtp::Answer recipient(const Recipient& recipient, std::uint64_t size) override;
+    Result<void> data(std::string_view bytes) override;
+    std::vector<lmtp::Answer> deliver(const Envelope& envelope) override;
+    void reset() override;
+
+    // Message bytes have come, and the end has not.
+    bool receiving() const { return incoming_.has_value(); }
+    // The peer has read all verdicts given so far.
+    void confirmed();
+
+private:
+    // Tells the redelivery memory whether the peer is still there.
+    class Source : public Redelivery::Source {
+    public:
+        explicit Source(const net::Connection& connection) : connection_(connection) {}
+        bool gone() const override { return connection_.gone(); }
+
+    private:
+        const net::Connection& connection_;
+    };
+    struct Incoming {
+        MessageBuilder builder;
+        Digest digest;
+    };
+    struct Copy;
+    class Settling;
+
+    void claim(std::vector<Copy>& copies, Deadline deadline);
+    void log_line(const Envelope& envelope, const Recipient& recipient, const Message* message,
+                  const Verdict& verdict) const;
+
+    Service& service_;
+    const net::Connection& connection_;
+    Source source_;
+    const lmtp::Session* session_ = nullptr;
+
+    std::shared_ptr<const Setup> setup_;  // from a transaction's first recipient to its end
+    std::vector<Routing> routings_;       // of the accepted recipients, in order
+    std::vector<UserSlots::Slot> slots_;
+    std::optional<Incoming> incoming_;
+    std::vector<Redelivery::Key> unconfirmed_;
+};
+
+}  // namespace roost
