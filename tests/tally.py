@@ -1,7 +1,7 @@
 """Adds up what the test runs of all presets brought: tally.py RESULTS [FAILED_STEP...].
 
 RESULTS holds PRESET.xml, written by ctest, and PRESET/NAME.json, written by each pytest run (see system/conftest.py),
-whose tests are counted one by one in place of ctest's one entry for the file. Ends with status 0 if nothing failed.
+whose tests are counted one by one, in place of ctest's one entry for the file if there is one. Ends with status 0 if nothing failed.
 """
 
 import json
@@ -13,19 +13,24 @@ results, failed_steps = pathlib.Path(sys.argv[1]), sys.argv[2:]
 total = {"passed": 0, "failed": 0, "skipped": 0}
 reasons, broken = {}, []
 
+
+def count_pytest(preset, counts):
+    pytest = json.loads(counts.read_text())
+    for kind in total:
+        total[kind] += len(pytest[kind])
+    for test, reason in pytest["skipped"].items():
+        reasons.setdefault(reason, []).append(f"{preset}: {test}")
+    broken.extend(f"{preset}: {test}" for test in pytest["failed"])
+    return pytest["failed"]
+
+
 for report in sorted(results.glob("*.xml")):
     preset = report.stem
     for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
         name, status = case.get("name"), case.get("status")
         counts = results / preset / (name.replace("system: ", "") + ".json")
         if name.startswith("system: ") and counts.exists():
-            pytest = json.loads(counts.read_text())
-            for kind in total:
-                total[kind] += len(pytest[kind])
-            for test, reason in pytest["skipped"].items():
-                reasons.setdefault(reason, []).append(f"{preset}: {test}")
-            broken += [f"{preset}: {test}" for test in pytest["failed"]]
-            if status == "fail" and not pytest["failed"]:
+            if not count_pytest(preset, counts) and status == "fail":
                 total["failed"] += 1
                 broken.append(f"{preset}: {name}")
         else:
@@ -35,6 +40,11 @@ for report in sorted(results.glob("*.xml")):
                 broken.append(f"{preset}: {name}")
             elif kind == "skipped":
                 reasons.setdefault("see its output", []).append(f"{preset}: {name}")
+
+for folder in sorted(results.iterdir()):
+    if folder.is_dir() and not folder.with_suffix(".xml").exists():
+        for counts in sorted(folder.glob("*.json")):
+            count_pytest(folder.name, counts)
 
 print()
 for reason, tests in sorted(reasons.items()):

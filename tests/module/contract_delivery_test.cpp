@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "store/mail_store.h"
+
 using namespace roost;
 using namespace roost::test;
 
@@ -246,4 +248,35 @@ TEST_CASE("threads that deliver to one mailbox at once lose nothing and count ri
     CHECK(used == site.recount(alice));
     CHECK(used.messages == std::uint64_t{kThreads} * kEach);
     CHECK(site.reader().leftovers(alice).empty());
+}
+
+TEST_CASE("deliveries at the same time fill a limit to the last message and never beyond", "[contract]") {
+    constexpr std::size_t kRoom = 20;
+    Site site({"delivery.received=no", "delivery.return-path=no", "delivery.delivered-to=no"});
+    const User alice = site.with_mailbox("alice@example.org", {{"quota.messages", std::to_string(kRoom)}});
+    const auto durability = make_fsync_durability(site.files());
+    const auto creator = must(make_creator(*must(load_module(ROOST_TEST_MODULES, ModuleKind::creator, "none")),
+                                           ModuleHost{site.config(), site.files(), site.db()}));
+    MailStore store({site.config(), site.db(), site.mda(), *creator, *durability});
+    Envelope envelope;
+    envelope.recipients.push_back({alice.name(), {}, {}, {}, {}});
+
+    std::atomic<std::size_t> stored{0};
+    std::atomic<std::size_t> refused{0};
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < 2 * kRoom; ++t)
+        threads.emplace_back([&] {
+            const Message message = Message::from_text(kHello);
+            const auto verdicts =
+                store.deliver(envelope, message, Deadline::in(std::chrono::minutes(5)), MailStore::Together::no);
+            if (verdicts[0].outcome == Outcome::delivered) ++stored;
+            if (verdicts[0].outcome == Outcome::over_quota) ++refused;
+        });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(stored == kRoom);
+    CHECK(refused == kRoom);
+    CHECK(site.recount(alice).messages == kRoom);
+    const auto route = store.route(envelope.recipients[0]);
+    REQUIRE(route.route);
+    CHECK(store.judge(*route.route, 0).outcome == Outcome::over_quota);
 }

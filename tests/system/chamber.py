@@ -1,12 +1,15 @@
 """A private machine for tests with other mail software: a root of its own, made of this machine's files with the
-software's packages (see tests/peers) and an installed Roost laid over them. What is written there exists in memory only
-and is gone afterwards; processes inside die with it. Needs root and the right to mount.
+software's packages (see tests/peers) and an installed Roost laid over them, and a loopback network of its own. What is
+written there exists in memory only and is gone afterwards; processes inside die with it. Needs root and the right to
+mount.
 """
 
 import json
 import os
 import pathlib
 import re
+import signal
+import socket
 import subprocess
 import time
 
@@ -18,12 +21,20 @@ PEERS = pathlib.Path(os.environ.get("ROOST_PEERS", BUILD.parent / "peers"))
 RECIPES = BUILD / "etc" / "recipes"
 PATIENCE = 60  # seconds for something that an MTA does in the background; a fault, not a speed, is what runs into it
 
-# $1: an empty directory, $2: the software. Prints the process that keeps the chamber, then waits to be killed.
+# $1: an empty directory, then the software. Prints the process that keeps the chamber, then waits to be killed.
 SETUP = r"""
 set -e
+/usr/bin/python3 - <<'PYTHON'
+import fcntl, socket, struct
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+PYTHON
 mount -t tmpfs -o mode=755 chamber "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
-cp -a "$2/." "$1/upper/"
+for software in "${@:2}"; do
+  cp -a "$software/." "$1/upper/"
+done
 chmod 755 "$1/upper"
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" chamber "$1/root"
 mount --rbind /dev "$1/root/dev"
@@ -32,7 +43,9 @@ for each in run tmp var/spool var/lib/roost var/log; do
   mode=755; [ "$each" = tmp ] && mode=1777
   mount -t tmpfs -o "mode=$mode" chamber "$1/root/$each"
 done
-if [ -d "$2/var/spool" ]; then cp -a "$2/var/spool/." "$1/root/var/spool/"; fi
+for software in "${@:2}"; do
+  if [ -d "$software/var/spool" ]; then cp -a "$software/var/spool/." "$1/root/var/spool/"; fi
+done
 mount -t proc proc "$1/root/proc"
 read -r pid _ </proc/self/stat
 echo "$pid"
@@ -59,21 +72,23 @@ class Chamber:
     """`root` is its file system as seen from outside. The user roost, its configuration and an empty user database are
     there; roost-deliver is where `cmake --install` puts it."""
 
-    def __init__(self, path, software):
+    def __init__(self, path, *software):
         if os.getuid() != 0:
             pytest.skip("only root can give an MTA a root directory of its own")
-        if not (PEERS / software / ".whole").exists():
-            pytest.skip(f"{software} is not unpacked: run tests/peers {software}")
+        for each in software:
+            if not (PEERS / each / ".whole").exists():
+                pytest.skip(f"{each} is not unpacked: run tests/peers {each}")
         place = path / "chamber"
         place.mkdir()
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", SETUP,
-             "chamber", str(place), str(PEERS / software)],
+            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private", "bash", "-c",
+             SETUP, "chamber", str(place), *(str(PEERS / each) for each in software)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_env())
         pid = self.holder.stdout.readline().strip()
         if not pid:
-            pytest.skip(f"no private mounts here: {self.holder.communicate()[1].strip()}")
+            pytest.skip(f"no private mounts or network here: {self.holder.communicate()[1].strip()}")
         self.pid = int(pid)
+        self.roostd = None
         self.root = pathlib.Path(f"/proc/{pid}/root")
         while os.readlink(f"/proc/{pid}/root") == "/":  # until the last exec
             time.sleep(0.01)
@@ -93,6 +108,7 @@ class Chamber:
         self.check("runuser", "-u", "roost", "--", "/usr/local/sbin/roost", "database", "create")
 
     def close(self):
+        self.stop_roostd()
         self.holder.kill()
         self.holder.wait()
         for stream in (self.holder.stdout, self.holder.stderr):
@@ -100,7 +116,7 @@ class Chamber:
 
     def inside(self, *args):
         """The command line that runs a command inside."""
-        return ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--root", "--wdns=/", *map(str, args)]
+        return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--root", "--wdns=/", *map(str, args)]
 
     def run(self, *args, stdin=b"", env=None):
         return subprocess.run(self.inside(*args), input=stdin, capture_output=True, env=clean_env(env), check=False,
@@ -134,6 +150,41 @@ class Chamber:
             time.sleep(0.05)
 
     # Roost inside
+
+    def start_roostd(self, settings=""):
+        """Runs roostd as the user roost, listening at /run/roost/lmtp and 127.0.0.1:24, and waits until it does.
+        `settings` come behind the [lmtp] section's own."""
+        self.write("/etc/roost/roost.conf",
+                   f"{CONFIGURATION}\n[lmtp]\nlisten = unix:/run/roost/lmtp tcp:127.0.0.1:24\n{settings}")
+        self.check("install", "-d", "-o", "roost", "-g", "roost", "/run/roost")
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with manager:
+            place = self.path("/run/roost/notify")
+            place.unlink(missing_ok=True)
+            manager.bind(str(place))
+            place.chmod(0o666)
+            manager.settimeout(PATIENCE)
+            # As the unit of systemd would, with the one capability that a port below 1024 needs.
+            self.roostd = subprocess.Popen(
+                self.inside("setpriv", "--reuid", "roost", "--regid", "roost", "--init-groups", "--inh-caps",
+                            "+net_bind_service", "--ambient-caps", "+net_bind_service", "/usr/local/sbin/roostd"),
+                stdin=subprocess.DEVNULL, env=clean_env({"NOTIFY_SOCKET": "/run/roost/notify"}))
+            while b"READY=1" not in manager.recv(4096).splitlines():
+                pass
+
+    def stop_roostd(self, number=signal.SIGTERM):
+        if self.roostd:
+            self.roostd.send_signal(number)
+            self.roostd.wait(PATIENCE)
+            self.roostd = None
+
+    def deliveries(self, **fields):
+        """The lines that roostd or roost-deliver logged about deliveries, each a dict, whose `fields` are these
+        (queue_id for queue-id)."""
+        lines = re.findall(r"(session=.*)", self.read("/var/lib/roost/log"))
+        found = [dict(re.findall(r"(?:^|(?<= ))([a-z-]+)=(.*?)(?= [a-z-]+=|$)", line)) for line in lines]
+        wanted = {name.replace("_", "-"): value for name, value in fields.items()}
+        return [each for each in found if wanted.items() <= each.items()]
 
     def sql(self, statement, params=()):
         """Runs one statement on the user database, as the user roost."""

@@ -19,6 +19,7 @@ BUILD = pathlib.Path(os.environ.get("ROOST_BUILD", SOURCE / "build" / "dev"))
 PROGRAMS = {
     "roost": BUILD / "cmd" / "roost" / "roost",
     "roost-deliver": BUILD / "cmd" / "roost-deliver" / "roost-deliver",
+    "roostd": BUILD / "cmd" / "roostd" / "roostd",
 }
 MODULES = BUILD / "modules"
 
@@ -188,10 +189,10 @@ class Results:
             session.exitstatus = SKIPPED  # so that ctest does not call it passed
         folder = os.environ.get("ROOST_RESULTS")
         files = {pathlib.Path(str(argument).partition("::")[0]).stem for argument in session.config.args}
-        if folder and len(files) == 1:
+        if folder:
             os.makedirs(folder, exist_ok=True)
             counts = {"passed": self.passed, "failed": self.failed, "skipped": self.skipped}
-            (pathlib.Path(folder) / (files.pop().removeprefix("test_") + ".json")).write_text(json.dumps(counts))
+            (pathlib.Path(folder) / ("+".join(sorted(file.removeprefix("test_") for file in files)) + ".json")).write_text(json.dumps(counts))
 
 
 def pytest_configure(config):

@@ -90,12 +90,16 @@ def test_the_install_puts_everything_below_the_prefix_that_is_asked_for(installe
     files = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
     for wanted in (
         r"sbin/roost",
+        r"sbin/roostd",
         r"libexec/roost-deliver",
         r"include/roost/module/module\.h",
         r"lib.*/pkgconfig/roost-module\.pc",
         r"lib.*/cmake/Roost/RoostConfig\.cmake",
         r"lib.*/cmake/Roost/RoostConfigVersion\.cmake",
         r"share/doc/roost/roost\.conf",
+        r"lib/systemd/system/roostd\.socket",
+        r"lib/systemd/system/roostd\.service",
+        r"lib/sysusers\.d/roost\.conf",
     ):
         assert any(re.fullmatch(wanted, file) for file in files), f"{wanted} is not among {sorted(files)}"
     for page in MAN.glob("*.[578]"):

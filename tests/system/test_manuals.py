@@ -66,7 +66,7 @@ def test_the_linter_finds_nothing(page):
 
 
 def test_every_page_is_there_and_every_reference_leads_to_one():
-    assert set(PAGES) == {"roost.8", "roost-deliver.8", "roost.conf.5", "roost-users.5", "roost-modules.7"}
+    assert set(PAGES) == {"roost.8", "roost-deliver.8", "roostd.8", "roost.conf.5", "roost-users.5", "roost-modules.7"}
     for page in PAGES:
         for name, part in re.findall(r"^\.Xr (roost\S*) (\d)", (MAN / page).read_text(), re.MULTILINE):
             assert f"{name}.{part}" in PAGES, f"{page} refers to {name}({part})"
@@ -107,7 +107,7 @@ def test_every_setting_that_a_manual_names_exists(site):
         text = (MAN / page).read_text()
         for key in re.findall(r"^\.Ic ([a-z-]+\.[a-z-]+)", text, re.MULTILINE):
             assert key in known, f"{page} names {key}"
-        for key in re.findall(r'["\'](?:\$\.")?((?:quota|delivery|log|users|store)\.[a-z-]+)["\']', plain(text)):
+        for key in re.findall(r'["\'](?:\$\.")?((?:quota|delivery|lmtp|log|users|store)\.[a-z-]+)["\']', plain(text)):
             assert key in known, f"{page} names {key}"
 
 
@@ -128,15 +128,17 @@ def options_in(page, title):
     return found
 
 
-def test_the_options_of_roost_deliver_are_those_of_its_manual(site):
-    result = site.run("roost-deliver", "--dump-options")
+@pytest.mark.parametrize("program", ["roost-deliver", "roostd"])
+def test_the_options_are_those_of_the_manual(site, program):
+    result = site.run(program, "--dump-options")
     assert result.returncode == 0
-    assert sorted(options_in("roost-deliver.8", "OPTIONS")) == sorted(result.stdout.decode().splitlines())
+    assert sorted(options_in(f"{program}.8", "OPTIONS")) == sorted(result.stdout.decode().splitlines())
 
 
-def test_the_synopsis_of_roost_deliver_names_every_option(site):
-    synopsis = plain(section("roost-deliver.8", "SYNOPSIS"))
-    for line in site.run("roost-deliver", "--dump-options").stdout.decode().splitlines():
+@pytest.mark.parametrize("program", ["roost-deliver", "roostd"])
+def test_the_synopsis_names_every_option(site, program):
+    synopsis = plain(section(f"{program}.8", "SYNOPSIS"))
+    for line in site.run(program, "--dump-options").stdout.decode().splitlines():
         flag = line.split()[0]
         if flag.startswith("--"):
             assert f"Fl {flag[1:]}" in synopsis

@@ -1,0 +1,164 @@
+"""What roostd bears from its clients, and what it says where that ends."""
+
+import contextlib
+import time
+
+import pytest
+from conftest import SAMPLE
+from lmtp import WAIT, Daemon, wait_for, wire
+
+ALICE = "alice@example.org"
+
+
+@pytest.fixture
+def alice(site):
+    site.add(ALICE)
+    return site
+
+
+def test_one_connection_too_many_is_told_to_come_again(alice):
+    alice.configure(lmtp__max_connections=2)
+    with Daemon(alice) as daemon:
+        with daemon.client() as first, daemon.client():
+            third = daemon.client(greeting=False)
+            assert third.reply().startswith("421 4.3.2 ")
+            assert third.reply() is None
+            first.say("QUIT")
+        wait_for(lambda: daemon.client(greeting=False).reply().startswith("220 "), "room for a connection")
+        assert "lmtp.max-connections" in alice.log.read_text()
+
+
+def test_too_many_recipients(alice):
+    alice.configure(lmtp__max_recipients=2)
+    with Daemon(alice) as daemon, daemon.client() as client:
+        client.envelope(ALICE, ALICE)
+        assert client.say(f"RCPT TO:<{ALICE}>").startswith("452 4.5.3 ")
+        assert len(client.data(SAMPLE, 2)) == 2
+
+
+def test_too_many_errors(alice):
+    alice.configure(lmtp__max_errors=3)
+    with Daemon(alice) as daemon, daemon.client() as client:
+        assert client.say("EHLO x").startswith("500 ")
+        assert client.say("NONSENSE").startswith("500 ")
+        assert client.say("NONSENSE").startswith("421 4.7.0 ")
+        assert client.reply() is None
+
+
+def test_a_message_too_large(alice):
+    alice.configure(lmtp__max_message="1K")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        assert "SIZE 1024" in client.capabilities
+        assert client.say("MAIL FROM:<> SIZE=1025").startswith("552 5.3.4 ")
+        [reply] = client.deliver(SAMPLE + b"x" * 1024 + b"\n", ALICE)
+        assert reply.startswith("552 5.2.3 ")
+        [reply] = client.deliver(SAMPLE, ALICE)
+        assert reply.startswith("250 ")
+    assert len(alice.messages(ALICE)) == 1
+
+
+def test_too_many_deliveries_to_one_user_at_once(alice):
+    alice.add("bob@example.org")
+    alice.configure(lmtp__user_concurrency=2)
+    with Daemon(alice) as daemon, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(daemon.client()) for _ in range(3)]
+        clients[0].envelope(ALICE, ALICE)  # one message, so one delivery
+        clients[1].envelope(ALICE)
+        clients[2].say("MAIL FROM:<>")
+        assert clients[2].say(f"RCPT TO:<{ALICE}>") == "451 4.3.0 too many deliveries at once"
+        assert clients[2].say("RCPT TO:<bob@example.org>").startswith("250 ")
+        clients[0].say("RSET")
+        assert clients[2].say(f"RCPT TO:<{ALICE}>").startswith("250 ")
+        assert [reply[:3] for reply in clients[2].data(SAMPLE, 2)] == ["250", "250"]
+        clients[2].envelope(ALICE)
+
+
+def test_the_slot_of_a_client_that_went_away_is_free_again(alice):
+    alice.configure(lmtp__user_concurrency=1)
+    with Daemon(alice) as daemon:
+        with daemon.client() as client:
+            client.envelope(ALICE)
+        with daemon.client() as client:
+            client.say("MAIL FROM:<>")
+            wait_for(lambda: client.say(f"RCPT TO:<{ALICE}>").startswith("250 "), "a free slot")
+
+
+@pytest.mark.parametrize("said", [[], ["MAIL FROM:<>"], ["MAIL FROM:<>", f"RCPT TO:<{ALICE}>", "DATA"]])
+def test_a_silent_client_is_told_that_time_is_up(alice, said):
+    alice.configure(lmtp__idle_timeout="300ms")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        for command in said:
+            client.say(command)
+        assert client.reply().startswith("421 4.4.2 ")
+        assert client.reply() is None
+
+
+def drip(client, piece):
+    """Sends a little, and a little more, until the client is answered; the answer."""
+    client.socket.settimeout(0.01)
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        with contextlib.suppress(BrokenPipeError):  # the answer is there to be read all the same
+            client.send(piece)
+        with contextlib.suppress(TimeoutError):
+            return client.reply()
+    raise AssertionError("it went on for ever")
+
+
+def test_a_command_that_never_ends_does_not_buy_time(alice):
+    alice.configure(lmtp__idle_timeout="1s")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        assert drip(client, b"x").startswith("421 4.4.2 ")
+
+
+def test_a_message_that_drips_is_ended(alice):
+    alice.configure(lmtp__data_timeout="1s")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        client.envelope(ALICE)
+        client.say("DATA")
+        assert drip(client, b"x\r\n").startswith("421 4.4.2 ")
+
+
+def test_a_client_that_reads_nothing_is_given_up(alice):
+    alice.configure(lmtp__idle_timeout="300ms", lmtp__max_errors="unlimited")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        client.socket.settimeout(20)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while True:
+                client.send(b"NOOP\r\n" * 10_000)
+
+
+def test_a_thousand_idle_connections_cost_little_and_are_served_all_the_same(alice):
+    count = 1000
+    with Daemon(alice) as daemon, contextlib.ExitStack() as stack:
+        with daemon.client() as client:
+            client.deliver(SAMPLE, ALICE)
+        clients = [stack.enter_context(daemon.client()) for _ in range(count)]
+        for i, client in enumerate(clients):
+            client.envelope(ALICE)
+            client.data(SAMPLE + b"%d\n" % i)
+        wait_for(lambda: daemon.threads() < 32, "the end of the threads")
+        # As a user of the program sees it: all of its memory, its code included.
+        if daemon.sanitized:
+            pytest.skip("a sanitizer needs more memory than the program")
+        assert daemon.memory() < 64 * 1024 * 1024
+        assert clients[500].deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        for client in clients:
+            client.send(wire(SAMPLE)[:10] + b"\r\nNOOP\r\n")
+        for client in clients:
+            assert client.reply().startswith("500 ")
+            assert client.reply().startswith("250 ")
+
+
+def test_running_out_of_descriptors_passes(alice):
+    import resource
+
+    with Daemon(
+        alice, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    ) as daemon, contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(daemon.client(greeting=False)) for _ in range(60)]
+        wait_for(lambda: "open files" in alice.log.read_text(), "running out")
+        for client in waiting:
+            client.socket.close()
+        with daemon.client() as client:
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")

@@ -1,0 +1,303 @@
+"""roostd as a service: started, reloaded and stopped by a service manager, without losing a session or a message."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+from conftest import SAMPLE, clean_env
+from lmtp import WAIT, Client, Daemon, free_port, wait_for, wire
+
+ALICE, BOB = "alice@example.org", "bob@example.org"
+
+
+@pytest.fixture
+def alice(site):
+    site.add(ALICE)
+    return site
+
+
+# The command line
+
+
+def test_it_tells_what_it_is(site):
+    for flag, said in (("--help", b"usage: roostd "), ("--version", b"roostd ")):
+        result = site.run("roostd", flag)
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert result.stdout.startswith(said)
+
+
+@pytest.mark.parametrize("flags", [["--nosuch"], ["-x"], ["-c"], ["argument"], ["--stdio=yes"]])
+def test_a_slip_on_the_command_line_is_named(site, flags):
+    result = site.run("roostd", *flags)
+    assert result.returncode == 64
+    assert result.stderr.startswith(b"roost: ") and b"--help" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"lmtp.listen": "unix:relative"}, "lmtp.listen"),
+        ({"lmtp.listen": "tcp:::1:24"}, "needs brackets"),
+        ({"lmtp.listen": "tcp:127.0.0.1"}, "the port is missing"),
+        ({"lmtp.listen": "unix:/" + "x" * 120}, "at most 107 bytes"),
+        ({"lmtp.listen": "unix:/nonexistent/lmtp"}, "make the directory"),
+        ({"lmtp.listen": ""}, "no socket"),
+        ({"lmtp.trusted": "10.0.0.0/33"}, "10.0.0.0/33"),
+        ({"lmtp.trusted": "example.org"}, "this is no network"),
+        ({"lmtp.tls-certificate": "/nonexistent.pem"}, "/nonexistent.pem"),
+        ({"lmtp.tls": "require"}, "lmtp.tls-certificate"),
+        ({"users.database": "sqlite:/nonexistent/users.db"}, "/nonexistent/users.db"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused_with_its_reason(site, settings, said):
+    site.configure(settings)
+    result = site.run("roostd", "-c", site.conf)
+    assert result.returncode == 1
+    text = result.stderr.decode() + (site.log.read_text() if site.log.exists() else "")
+    assert said in text
+
+
+# Sockets
+
+
+def test_the_socket_has_the_mode_asked_for_and_goes_with_the_daemon(alice):
+    alice.configure(lmtp__socket_mode="0620")
+    with Daemon(alice) as daemon:
+        mode = daemon.socket.stat().st_mode
+        assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o620
+        assert daemon.stop() == 0
+        assert not daemon.socket.exists()
+
+
+def test_a_socket_left_by_a_crash_is_replaced(alice):
+    with Daemon(alice) as daemon:
+        daemon.stop(signal.SIGKILL)
+        assert daemon.socket.exists()
+        with Daemon(alice), daemon.client() as client:
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_a_socket_that_somebody_listens_on_is_left_alone(alice):
+    with Daemon(alice) as daemon:
+        result = alice.run("roostd", "-c", alice.conf)
+        assert result.returncode == 1
+        assert "Address already in use" in alice.log.read_text()
+        with daemon.client() as client:
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_a_file_that_is_no_socket_is_left_alone(alice):
+    precious = alice.path / "precious"
+    precious.write_text("data")
+    alice.configure(lmtp__listen=f"unix:{precious}")
+    assert alice.run("roostd", "-c", alice.conf).returncode == 1
+    assert precious.read_text() == "data"
+
+
+LAUNCHER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_FDS"] = "1"
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_sockets_of_the_service_manager_are_taken_in_place_of_our_own(alice):
+    port = free_port()
+    alice.configure(lmtp__listen=f"unix:{alice.path}/not-this-one")
+    with socket.create_server(("127.0.0.1", port)) as listening, Client(("127.0.0.1", port), greeting=False) as early:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, str(listening.fileno()), alice.programs["roostd"], "-c", alice.conf],
+            pass_fds=[listening.fileno()], env=clean_env(), stderr=subprocess.PIPE,
+        )
+        try:
+            assert early.reply().startswith("220 ")
+            early.say("LHLO x")
+            assert early.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+            assert not (alice.path / "not-this-one").exists()
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda: "read again" in alice.log.read_text(), "the reload")
+            with Client(("127.0.0.1", port)) as client:
+                assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        finally:
+            process.terminate()
+            process.communicate(timeout=WAIT)
+        assert process.returncode == 0
+
+
+def test_descriptors_meant_for_another_process_are_not_touched(alice):
+    with Daemon(alice, env={"LISTEN_PID": "1", "LISTEN_FDS": "1"}) as daemon, daemon.client() as client:
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+# Reload
+
+
+def test_a_reload_is_told_to_the_service_manager(alice):
+    with Daemon(alice) as daemon:
+        daemon.send_signal(signal.SIGHUP)
+        assert daemon.expect("RELOADING", "1")["MONOTONIC_USEC"].isdigit()
+        daemon.expect("READY", "1")
+        assert daemon.stop() == 0
+        daemon.expect("STOPPING", "1")
+
+
+def test_a_reload_drops_no_session_and_rules_from_the_next_transaction_on(alice):
+    with Daemon(alice) as daemon, daemon.client() as busy, daemon.client() as idle:
+        busy.envelope(ALICE)
+        alice.configure(quota__message="10")
+        daemon.reload()
+        assert busy.data(SAMPLE)[0].startswith("250 ")
+        for client in (busy, idle):
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("552 5.2.3 ")
+
+
+def test_a_reload_with_a_broken_configuration_changes_nothing(alice):
+    with Daemon(alice) as daemon, daemon.client() as client:
+        good = alice.conf_text()
+        for text in ("[quota]\nnosuch = 1\n", good.replace("lmtp]\n", "lmtp]\nmax-errors = many\n"),
+                     good.replace("unix:", "unix:/nonexistent")):
+            alice.write_conf(text)
+            daemon.reload()
+            assert "the old configuration stays in force" in alice.log.read_text().splitlines()[-1]
+            assert client.deliver(SAMPLE + text.encode(), ALICE)[0].startswith("250 ")
+            with daemon.client() as other:
+                assert other.capabilities.startswith("250")
+
+
+def test_a_reload_opens_and_closes_sockets(alice):
+    port = free_port()
+    with Daemon(alice) as daemon, daemon.client() as client:
+        alice.configure(lmtp__listen=f"tcp:127.0.0.1:{port}")
+        daemon.reload()
+        assert not daemon.socket.exists()
+        with pytest.raises(OSError):
+            daemon.client()
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        with Client(("127.0.0.1", port)) as other:
+            assert other.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_a_reload_opens_the_log_anew(alice):
+    with Daemon(alice) as daemon, daemon.client() as client:
+        alice.log.rename(alice.path / "log.1")
+        daemon.reload()
+        client.deliver(SAMPLE, ALICE)
+        assert "verdict=delivered" in alice.log.read_text()
+
+
+def test_user_settings_rule_at_once(alice):
+    with Daemon(alice) as daemon, daemon.client() as client:
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        alice.sql("UPDATE users SET enabled = 0")
+        client.say("MAIL FROM:<>")
+        assert client.say(f"RCPT TO:<{ALICE}>").startswith("550 5.2.1 ")
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_stop_lets_a_transaction_end_and_parts_with_the_idle(alice, name):
+    with Daemon(alice) as daemon, daemon.client() as idle, daemon.client() as busy:
+        busy.envelope(ALICE)
+        busy.say("DATA")
+        busy.send(wire(SAMPLE)[:50])
+        daemon.send_signal(getattr(signal, name))
+        assert idle.reply().startswith("421 4.3.2 ")
+        assert idle.reply() is None
+        with pytest.raises(OSError):
+            daemon.client()
+        busy.send(wire(SAMPLE)[50:])
+        assert busy.reply().startswith("250 2.0.0 ")
+        assert busy.reply().startswith("421 4.3.2 ")
+        assert busy.reply() is None
+        assert daemon.wait() == 0
+    assert alice.message(ALICE).endswith(SAMPLE)
+
+
+def test_a_stop_does_not_wait_longer_than_it_may(alice):
+    alice.configure(lmtp__shutdown_timeout="200ms")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        client.envelope(ALICE)
+        client.say("DATA")
+        client.send(b"Subject: never ends\r\n")
+        daemon.send_signal(signal.SIGTERM)
+        assert client.reply().startswith("421 4.3.2 ")
+        assert client.reply() is None
+        assert daemon.wait() == 0
+    assert alice.messages(ALICE) == []
+
+
+def test_a_second_signal_stops_at_once(alice):
+    alice.configure(lmtp__shutdown_timeout="1h")
+    with Daemon(alice) as daemon, daemon.client() as client, daemon.client() as idle:
+        client.envelope(ALICE)
+        daemon.send_signal(signal.SIGTERM)
+        assert idle.reply().startswith("421 4.3.2 ")
+        daemon.send_signal(signal.SIGTERM)
+        assert client.reply().startswith("421 4.3.2 ")
+        assert daemon.wait() == 0
+
+
+# Standard input and output
+
+
+def stdio(site, said, *flags, **more):
+    return site.run("roostd", "-c", site.conf, "--stdio", *flags, stdin=said, **more)
+
+
+TALK = b"LHLO x\r\nMAIL FROM:<bob@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n" + wire(SAMPLE)
+
+
+@pytest.mark.parametrize("end", [b"QUIT\r\n", b""])
+def test_stdio_serves_one_session(alice, end):
+    alice.configure(log__target="stderr", log__level="debug")
+    result = stdio(alice, TALK + end)
+    assert (result.returncode, result.stderr) == (0, b"")
+    codes = [line[:3] for line in result.stdout.decode().splitlines() if line[3:4] == " "]
+    assert codes == ["220", "250", "250", "250", "354", "250"] + (["221"] if end else [])
+    assert alice.message(ALICE).endswith(SAMPLE)
+
+
+def test_stdio_is_trusted_like_a_unix_socket(alice):
+    assert b"XCLIENT" in stdio(alice, b"LHLO x\r\n").stdout
+    assert b"XCLIENT" not in stdio(alice, b"LHLO x\r\n", "-o", "lmtp.trusted=127.0.0.1").stdout
+
+
+def test_stdio_with_a_broken_configuration_says_so_to_the_mta_alone(alice):
+    alice.write_conf("[quota]\nnosuch = 1\n")
+    result = stdio(alice, b"")
+    assert result.stderr == b"" and result.stdout.startswith(b"421 4.3.2 ") and len(result.stdout) < 240
+
+
+def test_stdio_may_be_one_socket(alice):
+    ours, theirs = socket.socketpair()
+    with Client(ours, greeting=False) as client:
+        process = subprocess.Popen(
+            [alice.programs["roostd"], "-c", alice.conf, "--stdio"], stdin=theirs, stdout=theirs, stderr=theirs,
+            env=clean_env(),
+        )
+        theirs.close()
+        assert client.reply().startswith("220 ")
+        client.say("LHLO x")
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        assert client.say("QUIT").startswith("221 ")
+        assert client.reply() is None
+        assert process.wait(WAIT) == 0
+
+
+def test_stdio_ends_with_a_silent_client(alice):
+    alice.configure(lmtp__idle_timeout="200ms")
+    reading, writing = os.pipe()
+    try:
+        result = stdio(alice, os.fdopen(reading, "rb"))
+    finally:
+        os.close(writing)
+    assert result.returncode == 0 and b"421 4.4.2 " in result.stdout

@@ -1,0 +1,180 @@
+"""STARTTLS on roostd."""
+
+import contextlib
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+
+import pytest
+from conftest import SAMPLE
+from lmtp import Client, Daemon, free_port, wait_for
+
+ALICE = "alice@example.org"
+
+
+def certificate(path, name):
+    """A throwaway certificate: PATH.pem and PATH.key."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", f"{path}.key", "-out",
+         f"{path}.pem"],
+        check=True, capture_output=True,
+    )
+
+
+@pytest.fixture
+def alice(site):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    site.add(ALICE)
+    site.port = free_port()
+    certificate(site.path / "tls", "mail.example.org")
+    site.configure(
+        {
+            "lmtp.listen": f"tcp:127.0.0.1:{site.port}",
+            "lmtp.tls-certificate": site.path / "tls.pem",
+            "lmtp.tls-key": site.path / "tls.key",
+        }
+    )
+    return site
+
+
+def trusting(site):
+    return ssl.create_default_context(cafile=site.path / "tls.pem")
+
+
+def secured(client, site):
+    """STARTTLS and LHLO on a raw client."""
+    assert client.say("STARTTLS").startswith("220 ")
+    context = trusting(site)
+    client.socket = context.wrap_socket(client.socket, server_hostname="mail.example.org")
+    client.capabilities = client.say("LHLO client.example")
+    return client
+
+
+def test_a_standard_client_delivers_encrypted(alice):
+    with Daemon(alice), smtplib.LMTP("127.0.0.1", alice.port) as client:
+        client._host = "mail.example.org"  # what the certificate must name
+        assert client.starttls(context=trusting(alice))[0] == 220
+        client.ehlo()
+        assert not client.has_extn("starttls")
+        large = SAMPLE + b"x\n" * 1_000_000
+        assert client.sendmail("bob@example.net", [ALICE], large.replace(b"\n", b"\r\n")) == {}
+    assert alice.message(ALICE).endswith(large)
+
+
+def test_without_a_certificate_or_with_no_it_is_not_offered(alice):
+    for change in ({"lmtp.tls": "no"}, {"lmtp.tls": None, "lmtp.tls-certificate": None, "lmtp.tls-key": None}):
+        alice.configure(change)
+        with Daemon(alice), Client(("127.0.0.1", alice.port)) as client:
+            assert "STARTTLS" not in client.capabilities
+            assert client.say("STARTTLS").startswith("502 ")
+
+
+def test_what_came_behind_starttls_in_the_clear_is_dropped(alice):
+    with Daemon(alice), Client(("127.0.0.1", alice.port)) as client:
+        assert "STARTTLS" in client.capabilities
+        client.send(b"STARTTLS\r\nMAIL FROM:<>\r\n")
+        assert client.reply().startswith("220 ")
+        client.socket = trusting(alice).wrap_socket(client.socket, server_hostname="mail.example.org")
+        client.say("LHLO x")
+        assert client.say(f"RCPT TO:<{ALICE}>").startswith("503 ")
+
+
+def test_tls_can_be_required_of_peers_at_tcp_sockets(alice):
+    with Daemon(alice) as daemon:
+        alice.configure({"lmtp.tls": "require", "lmtp.listen": f"tcp:127.0.0.1:{alice.port} unix:{daemon.socket}"})
+        daemon.reload()
+        with Client(("127.0.0.1", alice.port)) as client:
+            client.say("MAIL FROM:<>")
+            assert client.say(f"RCPT TO:<{ALICE}>").startswith("530 5.7.0 ")
+            client.say("RSET")
+            assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        with daemon.client() as client:
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_the_key_may_be_in_the_certificates_file(alice):
+    both = alice.path / "both.pem"
+    both.write_bytes((alice.path / "tls.pem").read_bytes() + (alice.path / "tls.key").read_bytes())
+    alice.configure({"lmtp.tls-certificate": both, "lmtp.tls-key": None})
+    with Daemon(alice), Client(("127.0.0.1", alice.port)) as client:
+        assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_a_key_of_another_certificate_is_refused_by_name(alice):
+    certificate(alice.path / "other", "x")
+    alice.configure({"lmtp.tls-key": alice.path / "other.key"})
+    result = alice.run("roostd", "-c", alice.conf)
+    assert result.returncode == 1
+    assert b"other.key" in result.stderr and b"key values mismatch" in result.stderr
+
+
+def test_a_reload_takes_the_new_certificate_and_no_session_notices(alice):
+    with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as old:
+        secured(old, alice)
+        certificate(alice.path / "tls", "new.example.org")
+        daemon.reload()
+        assert old.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        with Client(("127.0.0.1", alice.port)) as client:
+            client.say("STARTTLS")
+            trusting(alice).wrap_socket(client.socket, server_hostname="new.example.org").close()
+        (alice.path / "tls.pem").write_text("broken")
+        daemon.reload()
+        with Client(("127.0.0.1", alice.port)) as client:
+            assert "STARTTLS" in client.capabilities
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"this is no TLS at all\r\n" * 10])
+def test_a_handshake_that_fails_ends_the_connection_alone(alice, said):
+    alice.configure(lmtp__idle_timeout="500ms")
+    with Daemon(alice) as daemon:
+        with Client(("127.0.0.1", alice.port)) as client:
+            assert client.say("STARTTLS").startswith("220 ")
+            client.send(said)
+            with contextlib.suppress(ConnectionResetError):
+                while client.socket.recv(4096):
+                    pass
+        assert "TLS" in alice.log.read_text()
+        with Client(("127.0.0.1", alice.port)) as client:
+            assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_protocols_older_than_1_2_are_refused(alice):
+    with Daemon(alice), Client(("127.0.0.1", alice.port)) as client:
+        client.say("STARTTLS")
+        context = trusting(alice)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            context.wrap_socket(client.socket, server_hostname="mail.example.org")
+
+
+def test_idle_encrypted_sessions_end_with_the_daemon_and_time_out(alice):
+    alice.configure(lmtp__idle_timeout="500ms")
+    with Daemon(alice), Client(("127.0.0.1", alice.port)) as client:
+        assert secured(client, alice).reply().startswith("421 4.4.2 ")
+    alice.configure(lmtp__idle_timeout=None)
+    with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as client:
+        secured(client, alice)
+        daemon.send_signal(signal.SIGTERM)
+        assert client.reply().startswith("421 4.3.2 ")
+        assert client.reply() is None
+
+
+def test_a_verdict_lost_on_an_encrypted_connection_is_remembered(alice):
+    with Daemon(alice) as daemon:
+        with Client(("127.0.0.1", alice.port)) as client:
+            secured(client, alice).envelope(ALICE)
+            client.say("DATA")
+            client.send(SAMPLE.replace(b"\n", b"\r\n") + b".\r\n")
+            client.socket.shutdown(socket.SHUT_RDWR)
+        wait_for(lambda: "verdict=" in alice.log.read_text(), "the delivery")
+        with Client(("127.0.0.1", alice.port)) as client:
+            assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        assert daemon.stop() == 0
+    assert len(alice.messages(ALICE)) == 1
