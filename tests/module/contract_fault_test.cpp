@@ -63,6 +63,7 @@ TEST_CASE("whichever operation of a delivery fails, mail is whole, counted, and 
         }
         if (site.files().failed_operation() != "unlink") CHECK(site.reader().leftovers(user) == Paths());
 
+        site.restart();
         site.delivered(user, "third\n", delivery);
         CHECK(everything(site, user, folder).size() == seen.size() + 1);
         CHECK(site.usage(user) == site.recount(user));

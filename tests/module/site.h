@@ -54,6 +54,8 @@ public:
     Result<Receipt> deliver(const User& user, const std::string& message, const Delivery& delivery = {});
     // The same where nothing must fail.
     Receipt delivered(const User& user, const std::string& message, const Delivery& delivery = {});
+    // As if the program had ended and begun anew: a sync that failed is forgotten.
+    void restart() { durability_ = make_fsync_durability(files_); }
     Usage usage(const User& user, const Usage& coming = {});
     Usage recount(const User& user);
 

@@ -66,7 +66,7 @@ def test_the_linter_finds_nothing(page):
 
 
 def test_every_page_is_there_and_every_reference_leads_to_one():
-    assert set(PAGES) == {"roost.8", "roost-deliver.8", "roostd.8", "roost.conf.5", "roost-users.5", "roost-modules.7"}
+    assert set(PAGES) == {"roost.8", "roost-deliver.8", "roostd.8", "roost.conf.5", "roost-users.5", "roost-modules.7", "roost-quota.7"}
     for page in PAGES:
         for name, part in re.findall(r"^\.Xr (roost\S*) (\d)", (MAN / page).read_text(), re.MULTILINE):
             assert f"{name}.{part}" in PAGES, f"{page} refers to {name}({part})"
