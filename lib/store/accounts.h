@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "mail/folder.h"
+#include "base/folder.h"
 #include "quota/limits.h"
 #include "quota/reservations.h"
 #include "user/user.h"

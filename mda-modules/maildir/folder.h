@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/result.h"
-#include "mail/folder.h"
+#include "base/folder.h"
 #include "mailbox.h"
 
 namespace roost::maildir {

@@ -4,7 +4,7 @@
 #include "base/files.h"
 #include "base/result.h"
 #include "config/setting.h"
-#include "mail/folder.h"
+#include "base/folder.h"
 #include "mailbox.h"
 #include "user/user.h"
 

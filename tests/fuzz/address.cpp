@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "check.h"
-#include "mail/folder.h"
+#include "base/folder.h"
 
 #include <algorithm>
 

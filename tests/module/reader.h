@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mail/folder.h"
+#include "base/folder.h"
 #include "user/user.h"
 
 namespace roost::test {

@@ -5,7 +5,7 @@
 
 #include "catch.h"
 #include "mail/address.h"
-#include "mail/folder.h"
+#include "base/folder.h"
 #include "mail/header.h"
 #include "mail/message.h"
 

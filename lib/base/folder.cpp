@@ -1,4 +1,4 @@
-#include "mail/folder.h"
+#include "base/folder.h"
 
 #include "base/text.h"
 
