@@ -66,14 +66,14 @@ private:
     std::vector<std::string> words_;
 };
 
-void offer_values(const Setting& setting, Candidates& out) {
-    const std::string begin = std::string(setting.key) + "=";
+void offer_values(const std::string& key, const Setting& setting, Candidates& out) {
+    const std::string begin = key + "=";
     if (setting.kind == Kind::boolean) {
         out.offer(begin + "yes");
         out.offer(begin + "no");
     } else if (setting.kind == Kind::choice) {
         for (const std::string& choice : parse_words(setting.choices)) out.offer(begin + choice);
-    } else if (setting.kind == Kind::size || setting.kind == Kind::count) {
+    } else if (setting.kind == Kind::size || setting.kind == Kind::count || setting.kind == Kind::room) {
         out.offer(begin + "unlimited");
     }
 }
@@ -122,6 +122,16 @@ void offer_users(Surroundings& around, Candidates& out) {
     }));
 }
 
+// A setting's key; with the folder's name that was typed so far in the place of NAME.
+std::string named_as_typed(std::string_view key, std::string_view typed) {
+    constexpr std::string_view kName = "NAME";
+    const std::size_t at = key.find(kName);
+    if (at == std::string_view::npos || !typed.starts_with(key.substr(0, at))) return std::string(key);
+    const std::string_view name = typed.substr(at, typed.find('.', at) - at);
+    if (name.empty() || name.size() == typed.size() - at) return std::string(key);
+    return std::string(key).replace(at, kName.size(), name);
+}
+
 void offer_settings(Surroundings& around, Level level, bool with_value, Candidates& out) {
     const std::string& typed = out.typed();
     const std::size_t equals = with_value ? typed.find('=') : std::string::npos;
@@ -133,13 +143,13 @@ void offer_settings(Surroundings& around, Level level, bool with_value, Candidat
         } else if (level == Level::domain && key == "plan") {
             offer_plans(around, out, "plan=");
         } else if (const Setting* setting = around.schema().find(key)) {
-            offer_values(*setting, out);
+            offer_values(key, *setting, out);
         }
         return;
     }
     const std::string end = with_value ? "=" : "";
     for (const Setting* setting : around.schema().all())
-        if (setting->narrowest >= level) out.offer(std::string(setting->key) + end);
+        if (setting->narrowest >= level) out.offer(named_as_typed(setting->key, typed) + end);
     if (level == Level::user) out.offer("enabled" + end);
     if (level == Level::domain) out.offer("plan" + end);
 }

@@ -56,8 +56,8 @@ Result<int> config_show(const Options& options) {
     if (!config) return std::move(config).error();
     if (options.operands.empty()) {
         Listing listing(options.json);
-        for (const Setting* setting : config->schema().all())
-            show_value(listing, setting->key, config->text(setting->key), config->origin(setting->key));
+        for (const std::string& key : config->keys())
+            show_value(listing, key, config->text(key), config->origin(key));
         return kSuccess;
     }
     auto name = user_name(options.operands.front());
@@ -69,9 +69,9 @@ Result<int> config_show(const Options& options) {
     auto user = User::make(*config, *std::move(record));
     if (!user) return std::move(user).error();
     Listing listing(options.json);
-    for (const Setting* setting : config->schema().all()) {
-        const Cascade::Value value = user->settings().explain(setting->key);
-        show_value(listing, setting->key, value.text, value.origin);
+    for (const std::string& key : user->settings().keys()) {
+        const Cascade::Value value = user->settings().explain(key);
+        show_value(listing, key, value.text, value.origin);
     }
     return kSuccess;
 }

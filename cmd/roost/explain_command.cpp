@@ -61,9 +61,9 @@ Effective effective(std::string_view key, const Cascade::Value& value) {
 }
 
 void explain_settings(Explanation& out, const User& user) {
-    for (const Setting* setting : user.settings().config().schema().all())
-        if (setting->key.starts_with("quota.") || setting->key.starts_with("delivery."))
-            out.settings.push_back(effective(setting->key, user.settings().explain(setting->key)));
+    for (const std::string& key : user.settings().keys())
+        if (key.starts_with("quota.") || key.starts_with("delivery."))
+            out.settings.push_back(effective(key, user.settings().explain(key)));
 }
 
 std::string full_text(const Explanation& out) {

@@ -109,6 +109,14 @@ Result<Config> Config::make(ConfigFile file, Schema schema) {
     return Config(std::move(file), std::move(schema));
 }
 
+std::set<std::string_view> Config::given() const {
+    std::set<std::string_view> out;
+    for (const ConfigFile::Entry& entry : file_.entries()) out.insert(entry.key);
+    return out;
+}
+
+std::vector<std::string> Config::keys() const { return schema_.keys(given()); }
+
 std::string_view Config::text(std::string_view key) const {
     if (const ConfigFile::Entry* entry = file_.find(key)) return entry->value;
     const Setting* setting = schema_.find(key);
@@ -153,7 +161,28 @@ std::optional<std::uint64_t> Cascade::count(std::string_view key) const { return
 mode_t Cascade::mode(std::string_view key) const { return *parse_mode(text(key)); }
 Allowance Cascade::allowance(std::string_view key) const { return *parse_allowance(text(key)); }
 std::optional<IdRange> Cascade::id_range(std::string_view key) const { return *parse_id_range(text(key)); }
+Room Cascade::room(std::string_view key) const { return *parse_room(text(key)); }
 std::vector<std::string> Cascade::words(std::string_view key) const { return parse_words(text(key)); }
+
+std::set<std::string_view> Cascade::given() const {
+    std::set<std::string_view> out = config_->given();
+    for (const Layer& layer : layers_)
+        for (const auto& setting : layer.settings) out.insert(setting.first);
+    return out;
+}
+
+std::vector<std::string> Cascade::keys() const { return config_->schema().keys(given()); }
+
+std::set<std::string, std::less<>> Cascade::names(std::string_view row_key) const {
+    std::set<std::string, std::less<>> out;
+    const auto take = [&](std::string_view key) {
+        if (const auto name = name_in_key(row_key, key)) out.emplace(*name);
+    };
+    for (const ConfigFile::Entry& entry : config_->file_.entries()) take(entry.key);
+    for (const Layer& layer : layers_)
+        for (const auto& setting : layer.settings) take(setting.first);
+    return out;
+}
 
 Cascade::Value Cascade::explain(std::string_view key) const {
     const Layer* layer = layer_of(key);

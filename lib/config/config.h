@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,10 @@ public:
     const Schema& schema() const { return schema_; }
     const std::string& path() const { return file_.path(); }
 
+    // Every setting by its key, in the order of the tables. Those with a folder's name in their key: as many as are
+    // given.
+    std::vector<std::string> keys() const;
+
     // The value at file level, or the default. An unknown key is a fault in the program and throws std::logic_error.
     std::string_view text(std::string_view key) const;
     bool flag(std::string_view key) const;
@@ -53,6 +58,8 @@ public:
     std::string_view origin(std::string_view key) const;
 
 private:
+    friend class Cascade;
+    std::set<std::string_view> given() const;
     Config(ConfigFile file, Schema schema) : file_(std::move(file)), schema_(std::move(schema)) {}
     ConfigFile file_;
     Schema schema_;
@@ -85,13 +92,20 @@ public:
     Allowance allowance(std::string_view key) const;
     std::optional<IdRange> id_range(std::string_view key) const;
     std::vector<std::string> words(std::string_view key) const;
+    Room room(std::string_view key) const;
     Value explain(std::string_view key) const;
+
+    // As Config::keys, at any level.
+    std::vector<std::string> keys() const;
+    // The folders' names with which a setting with NAME in its key is given at any level, sorted.
+    std::set<std::string, std::less<>> names(std::string_view row_key) const;
 
     const Config& config() const { return *config_; }
 
 private:
     Cascade(const Config& config, std::vector<Layer> layers) : config_(&config), layers_(std::move(layers)) {}
     const Cascade::Layer* layer_of(std::string_view key) const;
+    std::set<std::string_view> given() const;
     const Config* config_;
     std::vector<Layer> layers_;
 };

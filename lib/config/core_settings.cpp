@@ -55,6 +55,15 @@ constexpr Setting kCore[] = {
      "What a full mailbox answers. bounce: a permanent failure, the sender is told at once. defer: a temporary "
      "failure, the MTA tries again.",
      "bounce defer"},
+    {"quota.folder.NAME.storage", Kind::room, "+0", Level::user,
+     "What the folder NAME may hold. +100M: a delivery into it finds so much more room than quota.storage leaves; the "
+     "folder counts in the mailbox. 1G: it may hold so many bytes itself, is counted apart and not in the mailbox. See "
+     "LIMITS OF FOLDERS in roost-quota(7)."},
+    {"quota.folder.NAME.messages", Kind::room, "+0", Level::user,
+     "The same for messages: +50, 1000 or unlimited. A folder that has a limit of its own of one kind alone is not "
+     "limited in the other."},
+    {"quota.folder.NAME.ignore", Kind::boolean, "no", Level::user,
+     "Whether the folder NAME is neither counted nor limited."},
 
     {"lmtp.listen", Kind::words, "unix:/run/roost/lmtp", Level::file,
      "Where roostd takes mail by LMTP: unix:/PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT; * is any host. Several are "

@@ -2,15 +2,34 @@
 
 #include <algorithm>
 
+#include "base/folder.h"
 #include "base/nearest.h"
 #include "base/text.h"
 
 namespace roost {
 namespace {
 
+constexpr std::string_view kName = ".NAME.";
+
 const Setting* find_in(SettingTable table, std::string_view key) {
-    const auto row = std::find_if(table.begin(), table.end(), [&](const Setting& s) { return s.key == key; });
+    const auto row = std::find_if(table.begin(), table.end(),
+                                  [&](const Setting& s) { return s.key == key || name_in_key(s.key, key); });
     return row == table.end() ? nullptr : &*row;
+}
+
+// The name in a key is written in one way only.
+Result<void> check_name(const std::string& what, const Setting& setting, std::string_view key) {
+    const auto name = name_in_key(setting.key, key);
+    if (!name) return {};
+    auto folder = parse_folder(*name);
+    if (!folder) return config_error(what, folder.error().what + ": " + folder.error().why, folder.error().hint);
+    if (folder->empty())
+        return config_error(what, "INBOX has no limits of its own",
+                            "the limits of the mailbox are quota.storage and "
+                            "quota.messages");
+    if (const std::string proper = folder_name(*folder); proper != *name)
+        return config_error(what, "a folder has one name here, with / between its parts", "write " + proper);
+    return {};
 }
 
 // "did you mean KEY? ", if some key is near.
@@ -36,6 +55,16 @@ std::string_view level_name(Level level) {
             break;
     }
     return "user";
+}
+
+std::optional<std::string_view> name_in_key(std::string_view row_key, std::string_view key) {
+    const auto at = row_key.find(kName);
+    if (at == std::string_view::npos) return std::nullopt;
+    const std::string_view before = row_key.substr(0, at + 1);
+    const std::string_view after = row_key.substr(at + kName.size() - 1);
+    if (key.size() <= before.size() + after.size() || !key.starts_with(before) || !key.ends_with(after))
+        return std::nullopt;
+    return key.substr(before.size(), key.size() - before.size() - after.size());
 }
 
 Schema::Schema() : tables_{core_settings()} {}
@@ -69,6 +98,8 @@ Result<void> Schema::check(std::string_view where, Level level, std::string_view
                             setting->narrowest == Level::file
                                 ? "set it in roost.conf"
                                 : "the narrowest level is the " + std::string(level_name(setting->narrowest)));
+    auto named = check_name(what, *setting, key);
+    if (!named) return named;
     auto checked = check_value(setting->kind, setting->choices, value);
     if (checked) return {};
     Error error = std::move(checked).error();
@@ -80,6 +111,19 @@ std::vector<const Setting*> Schema::all() const {
     std::vector<const Setting*> out;
     for (const SettingTable table : tables_)
         for (const Setting& setting : table) out.push_back(&setting);
+    return out;
+}
+
+std::vector<std::string> Schema::keys(const std::set<std::string_view>& given) const {
+    std::vector<std::string> out;
+    for (const Setting* setting : all()) {
+        if (setting->key.find(kName) == std::string_view::npos) {
+            out.emplace_back(setting->key);
+            continue;
+        }
+        for (const std::string_view key : given)
+            if (name_in_key(setting->key, key)) out.emplace_back(key);
+    }
     return out;
 }
 

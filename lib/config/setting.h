@@ -7,6 +7,8 @@
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,7 +22,9 @@ std::string_view level_name(Level level);
 
 // One row. All texts live as long as the program or the module.
 struct Setting {
-    std::string_view key;  // "section.name", as `[section] name = value` in roost.conf
+    // "section.name", as `[section] name = value` in roost.conf. A part NAME in the middle, as in "s.folder.NAME.size",
+    // stands for the name of any folder but INBOX: one row for as many settings as are given.
+    std::string_view key;
     Kind kind;
     std::string_view default_value;  // in the same grammar as any value
     Level narrowest;                 // file: roost.conf alone; user: every level down to the user record
@@ -29,6 +33,11 @@ struct Setting {
 };
 
 using SettingTable = std::span<const Setting>;
+
+// If `key` is one of those that the row's key stands for, the folder's name in it, else nothing: "Lists/roost" for
+// "s.folder.Lists/roost.size". Schema::check sees to it that it is folder_name() of a folder, so that no two keys mean
+// the same.
+std::optional<std::string_view> name_in_key(std::string_view row_key, std::string_view key);
 
 // Values by key, as text.
 using Settings = std::map<std::string, std::string, std::less<>>;
@@ -58,6 +67,9 @@ public:
 
     // Every setting in force, in the order of the tables.
     std::vector<const Setting*> all() const;
+
+    // The keys of all of them; for one with NAME in its key, in its place those of `given` that it stands for.
+    std::vector<std::string> keys(const std::set<std::string_view>& given) const;
 
 private:
     std::vector<SettingTable> tables_;

@@ -125,6 +125,15 @@ Result<std::optional<IdRange>> parse_id_range(std::string_view text) {
     return bad_value(text, "a range of ids: write FROM-TO, as 5000-60000, FROM at least 1 and not above TO");
 }
 
+Result<Room> parse_room(std::string_view text) {
+    const bool extra = text.starts_with('+');
+    const std::string_view amount = text.substr(extra ? 1 : 0);
+    if (amount == kUnlimited) return Room{extra, std::nullopt};
+    const auto number = number_with_unit(amount, kSizeUnits);
+    if (!number) return bad_value(text, "room: write 1G, 1000 or unlimited; or +100M, for so much more");
+    return Room{extra, *number};
+}
+
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
     for (const char c : text)
         if (is_control(c)) return bad_value(text, "allowed: it has a control character");
@@ -150,6 +159,8 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             return status(parse_allowance(text));
         case Kind::id_range:
             return status(parse_id_range(text));
+        case Kind::room:
+            return status(parse_room(text));
         case Kind::choice:
             break;
     }
@@ -178,6 +189,8 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "share|size";
         case Kind::id_range:
             return "FROM-TO";
+        case Kind::room:
+            return "room";
         case Kind::choice:
             break;
     }

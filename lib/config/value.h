@@ -26,6 +26,7 @@ enum class Kind {
     words,      // words separated by blanks
     allowance,  // a share of the limit (10%) or a size (10M); 0 for none
     id_range,   // FROM-TO, two numbers of user or group ids; empty for none
+    room,       // a size or a count, or unlimited; with "+" before it: more than others have
 };
 
 // Each reader takes the whole text; the Error's `why` says what was wrong and its `hint` what would be right.
@@ -50,6 +51,12 @@ struct IdRange {
     std::uint32_t to = 0;  // inclusive
 };
 Result<std::optional<IdRange>> parse_id_range(std::string_view text);  // nullopt: none given
+
+struct Room {
+    bool extra = false;                   // "+" stands before it
+    std::optional<std::uint64_t> amount;  // bytes or a number; absent: unlimited
+};
+Result<Room> parse_room(std::string_view text);
 
 // Checks `text` against a kind; `choices` (separated by blanks) matters for Kind::choice alone.
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text);

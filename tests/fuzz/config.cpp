@@ -46,32 +46,35 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::size_t given = 0;
     const auto cascade = Cascade::make(*config, {});
     check(bool(cascade), "no levels are a cascade, too");
-    for (const Setting* setting : config->schema().all()) {
-        given += config->origin(setting->key) != "default" ? 1 : 0;
-        switch (setting->kind) {
+    for (const std::string& key : config->keys()) {
+        given += config->origin(key) != "default" ? 1 : 0;
+        switch (config->schema().find(key)->kind) {
             case Kind::boolean:
-                config->flag(setting->key);
+                config->flag(key);
                 break;
             case Kind::duration:
-                config->duration(setting->key);
+                config->duration(key);
                 break;
             case Kind::size:
-                cascade->size(setting->key);
+                cascade->size(key);
                 break;
             case Kind::count:
-                cascade->count(setting->key);
+                cascade->count(key);
                 break;
             case Kind::mode:
-                cascade->mode(setting->key);
+                cascade->mode(key);
                 break;
             case Kind::allowance:
-                cascade->allowance(setting->key);
+                cascade->allowance(key);
                 break;
             case Kind::id_range:
-                cascade->id_range(setting->key);
+                cascade->id_range(key);
+                break;
+            case Kind::room:
+                cascade->room(key);
                 break;
             default:
-                cascade->words(setting->key);
+                cascade->words(key);
                 break;
         }
     }

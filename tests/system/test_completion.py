@@ -59,6 +59,8 @@ def test_the_function_is_bound_to_the_command():
         ("-o log.l", ["log.level="]),
         ("user unset alice@example.org quota.st", ["quota.storage"]),
         ("user set alice@example.org ena", ["enabled="]),
+        ("user set alice@example.org quota.folder.Lists/roost.s", ["quota.folder.Lists/roost.storage="]),
+        ("domain unset example.org quota.folder.Trash.", [f"quota.folder.Trash.{key}" for key in ("ignore", "messages", "storage")]),
         ("domain set example.org pl", ["plan="]),
         ("user show al", ["alice@example.org"]),
         ("domain show ex", ["example.org"]),
@@ -85,6 +87,7 @@ def test_commands_options_keys_and_names_are_completed(site, line, words):
         ("user set alice@example.org quota.when-full=", ["bounce", "defer"]),
         ("user set alice@example.org quota.when-full=b", ["bounce"]),
         ("user set alice@example.org enabled=", ["no", "yes"]),
+        ("user set alice@example.org quota.folder.Trash.ignore=", ["no", "yes"]),
         ("domain set example.org plan=g", ["gold"]),
     ],
 )
