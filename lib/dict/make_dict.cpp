@@ -3,12 +3,13 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "dict/driver.h"
+#include "dict/proxy_dict.h"
 #include "dict/uri.h"
 
 namespace roost {
 namespace {
 
-constexpr std::array<DictDriver, 0> kDrivers{};
+constexpr std::array<DictDriver, 1> kDrivers{{{"proxy", make_proxy_dict}}};
 
 }  // namespace
 
