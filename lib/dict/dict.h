@@ -56,6 +56,9 @@ public:
 
     // What to call it in messages: the URI without passwords.
     virtual const std::string& name() const = 0;
+
+    // Whether keys go by themselves some time after they were set.
+    virtual bool expires() const { return false; }
 };
 
 // Makes the dict of a URI without connecting to anything: "redis:", "sqlite:", "pgsql:", "mysql:", "file:" and "proxy:"
