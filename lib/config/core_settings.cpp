@@ -65,11 +65,14 @@ constexpr Setting kCore[] = {
     {"quota.folder.NAME.ignore", Kind::boolean, "no", Level::user,
      "Whether the folder NAME is neither counted nor limited."},
 
-    {"domain-quota.storage", Kind::size, "unlimited", Level::domain,
-     "How many bytes all users of a domain may hold together, whatever their own limits add up to. See LIMITS OF "
-     "DOMAINS in roost-quota(7)."},
-    {"domain-quota.messages", Kind::count, "unlimited", Level::domain,
-     "How many messages all users of a domain may hold together."},
+    {"quota-clone.dict", Kind::text, "", Level::file,
+     "The dict that holds a copy of everybody's usage, as a URI; see roost-quota(7). Empty: there is no copy."},
+    {"quota-clone.unset", Kind::boolean, "no", Level::file,
+     "Whether a user's keys are unset before they are set, in the same transaction, for SQL dicts whose tables would "
+     "otherwise refuse the second value."},
+    {"quota-clone.timeout", Kind::duration, "500ms", Level::file,
+     "How long roost-deliver waits for the dict, after the delivery, before it leaves the rest to roostd or to the "
+     "next roost-deliver."},
 
     {"lmtp.listen", Kind::words, "unix:/run/roost/lmtp", Level::file,
      "Where roostd takes mail by LMTP: unix:/PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT; * is any host. Several are "

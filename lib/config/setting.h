@@ -76,7 +76,7 @@ private:
     Finder finder_;
 };
 
-// The program's own settings: [users] [store] [delivery] [quota] [log].
+// The program's own settings: [users] [store] [delivery] [quota] [quota-clone] [lmtp] [log].
 SettingTable core_settings();
 
 }  // namespace roost

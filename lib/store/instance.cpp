@@ -69,11 +69,12 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     if (!creator) return std::move(creator).error();
     out->creator_ = *std::move(creator);
 
-    out->accounts_ = std::make_unique<Accounts>(Accounts::Parts{
-        checked, *out->mda_, out->files(), out->lasting_->reservations,
-        [&db = *out->db_](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }});
+    auto clone = Clone::make(checked);
+    if (!clone) return std::move(clone).error();
+    out->clone_ = *std::move(clone);
+
     out->store_ = std::make_unique<MailStore>(
-        MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability, *out->accounts_});
+        MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability});
     return out;
 }
 

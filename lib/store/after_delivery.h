@@ -1,0 +1,109 @@
+// What is done once mail was delivered: the usage of its user goes into the clone. No verdict waits for it, and none
+// can change because of it.
+#pragma once
+
+#include "quota/outbox.h"
+#include "store/clone_feed.h"
+#include "store/instance.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+namespace roost {
+
+// How draining the outbox went.
+struct Drained {
+    enum class State {
+        empty,   // nothing is left
+        some,    // time was up, or some usage cannot be read for now
+        failed,  // the dict or the user database is in trouble
+        busy,    // another process is at it
+    };
+    State state = State::empty;
+    std::vector<std::string> left;    // of the names that were read
+    bool everybody = false;           // the usage of every user was published, or is still to be
+    std::optional<Error> unreadable;  // of one of the users whose usage cannot be read
+};
+
+// Publishes what the outbox of the machine holds until it is empty, or until the deadline if there is one. `patient`:
+// this process will try again later; another one leaves a dict alone that failed moments ago. Says in the log when
+// trouble with the dict begins and when it ends, once for all processes.
+Drained drain(Outbox& outbox, CloneFeed& feed, std::optional<Deadline> deadline, bool patient);
+
+// For a process that is about to end: mail was delivered to `users`, or they were removed. Notes them and publishes
+// what it can within quota-clone.timeout; the rest is left in the outbox, safe from a power cut, for roostd or the next
+// such process. Does nothing if the clone is off. Failures are logged.
+void publish_before_end(Instance& instance, std::span<const std::string> users);
+
+// For a process that serves for long: a thread of its own publishes. All functions but start and stop: any thread.
+class AfterDelivery {
+public:
+    // Asked for the instance in force whenever it is needed.
+    using Current = std::function<std::shared_ptr<Instance>()>;
+    // Called in the thread for each user that got mail, after it, be the clone on or off: the place for warnings.
+    using Watch = std::function<void(Instance& instance, const std::string& user)>;
+
+    explicit AfterDelivery(Current current, Watch watch = {});
+    ~AfterDelivery();
+    AfterDelivery(const AfterDelivery&) = delete;
+    AfterDelivery& operator=(const AfterDelivery&) = delete;
+
+    // Looks whether the last process lost names by a power cut, and starts the thread. Before the first delivery.
+    void start();
+    // Another instance is in force.
+    void reloaded();
+    // Mail of these users has become visible; before their verdicts are told. Costs one write(2) for users that are not
+    // pending yet.
+    void delivered(std::span<const std::string> users);
+    // Ends the thread, tries once more within quota-clone.timeout, and leaves the rest in the outbox. `clean`: nobody
+    // calls delivered() any more.
+    void stop(bool clean);
+
+private:
+    using Clock = std::chrono::steady_clock;
+
+    void run();
+    void round(const std::shared_ptr<Instance>& instance);
+    void publish(Instance& instance, Clone& clone);
+    void settle(Instance& instance);
+    void save(std::span<const std::string> users);
+    bool dict_was_emptied(Instance& instance, Clone& clone);
+    void find_witness(Instance& instance);
+    void watch(Instance& instance);
+    bool take_noted();
+
+    Current current_;
+    Watch watch_;
+    Outbox outbox_;
+    Witnesses witnesses_;
+
+    std::mutex mutex_;
+    std::condition_variable wanted_;
+    std::unordered_set<std::string> noted_;    // in the outbox since it was read last
+    std::unordered_set<std::string> unsaved_;  // that could not be written there
+    std::vector<std::string> fresh_;           // for watch_
+    bool dirty_ = false;
+    std::atomic<bool> stopping_ = false;
+    std::atomic<bool> marked_ = false;
+    std::thread thread_;
+
+    // Of the thread alone.
+    std::string dict_;              // the one that witnesses_ are of
+    Clock::time_point next_;        // no round before
+    Clock::time_point next_check_;  // whether the dict was emptied
+    Clock::time_point next_retry_;  // of users whose usage could not be read
+    bool unreadable_ = false;
+    std::chrono::milliseconds backoff_{0};
+};
+
+}  // namespace roost
