@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "options.h"
+#include "store/after_delivery.h"
 #include "store/instance.h"
 #include "store/verdict_log.h"
 
@@ -72,16 +73,43 @@ void settle_process() {
     for (const int end : {SIGTERM, SIGINT, SIGHUP}) ::signal(end, on_signal);
 }
 
-void arm_deadline(std::chrono::milliseconds span) {
-    struct sigaction action {};
-    action.sa_handler = on_deadline;
-    ::sigaction(SIGALRM, &action, nullptr);
+void arm_timer(std::chrono::milliseconds span) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(span);
     itimerval timer{};
     timer.it_value.tv_sec = seconds.count();
     timer.it_value.tv_usec = std::chrono::duration_cast<std::chrono::microseconds>(span - seconds).count();
     if (timer.it_value.tv_sec == 0 && timer.it_value.tv_usec == 0) timer.it_value.tv_usec = 1;
     ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+void arm_deadline(std::chrono::milliseconds span) {
+    struct sigaction action {};
+    action.sa_handler = on_deadline;
+    ::sigaction(SIGALRM, &action, nullptr);
+    arm_timer(span);
+}
+
+int decided = kExitTemporary;
+
+// What follows must not change the status that was decided, nor keep the MTA waiting: whatever hangs then, as the
+// lookup of a host name, has no more than `span`.
+void hold_to(int code, std::chrono::milliseconds span) {
+    decided = code;
+    struct sigaction action {};
+    action.sa_handler = [](int) { ::_exit(decided); };
+    for (const int end : {SIGTERM, SIGINT, SIGHUP, SIGALRM}) ::sigaction(end, &action, nullptr);
+    arm_timer(span);
+}
+
+// The clone of the usage of those who got mail.
+void publish(Instance& instance, const std::vector<Verdict>& verdicts, int code) {
+    constexpr std::chrono::milliseconds kToSettle(1000);
+    if (instance.clone() == nullptr) return;
+    std::vector<std::string> users;
+    for (const Verdict& verdict : verdicts)
+        if (verdict.outcome == Outcome::delivered) users.push_back(verdict.user);
+    hold_to(code, instance.clone()->patience() + kToSettle);
+    publish_before_end(instance, users);
 }
 
 // Names this delivery: the time in microseconds and the process, in hexadecimal.
@@ -151,6 +179,7 @@ int deliver(const DeliverOptions& options) {
     for (const Verdict& verdict : verdicts)
         if (verdict.outcome != Outcome::delivered && row_of(verdict.outcome).exit_code != code)
             say(verdict.outcome, verdict.text);
+    publish(**instance, verdicts, code);
     // The process ends now, and the kernel lets go of everything faster than destructors do; only a database that was
     // written to, for a new mailbox, wants to be closed.
     if (std::none_of(verdicts.begin(), verdicts.end(), [](const Verdict& verdict) { return verdict.created; }))

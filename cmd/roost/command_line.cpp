@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr std::size_t kCommonOptions = 6;
-constexpr std::array<OptionRow, 15> kOptions{{
+constexpr std::array<OptionRow, 16> kOptions{{
     {"config", 'c', "FILE", "The configuration file, in place of /etc/roost/roost.conf."},
     {"override", 'o', "KEY=VALUE", "Overrides a setting of the configuration file. May be repeated."},
     {"quiet", 'q', "", "Shows no progress."},
@@ -29,8 +29,8 @@ constexpr std::array<OptionRow, 15> kOptions{{
     {"json", 0, "", "Prints JSON."},
     {"domain", 0, "DOMAIN", "Only the users of this domain."},
     {"all", 0, "", "All users."},
-    {"check", 0, "",
-     "Changes nothing; prints the users whose books differ from their store and fails if there are any."},
+    {"check", 0, "", "Changes nothing; prints the users whose counts differ and fails if there are any."},
+    {"prune", 0, "", "Removes from the clone what it holds of users that do not exist."},
     {"records", 0, "", "Also checks every plan, domain and user record."},
     {"purge", 0, "", "Removes the mailbox with all its mail as well."},
     {"yes", 0, "", "Does not ask."},
@@ -163,9 +163,9 @@ void set_option(Options& out, std::string_view name, const std::string& value) {
         out.size = value;
     } else {
         const std::map<std::string_view, bool Options::*> flags{
-            {"quiet", &Options::quiet}, {"verbose", &Options::verbose}, {"json", &Options::json},
-            {"all", &Options::all},     {"check", &Options::check},     {"records", &Options::records},
-            {"purge", &Options::purge}, {"yes", &Options::yes}};
+            {"quiet", &Options::quiet},     {"verbose", &Options::verbose}, {"json", &Options::json},
+            {"all", &Options::all},         {"check", &Options::check},     {"prune", &Options::prune},
+            {"records", &Options::records}, {"purge", &Options::purge},     {"yes", &Options::yes}};
         const auto flag = flags.find(name);
         if (flag != flags.end()) out.*(flag->second) = true;
     }

@@ -38,6 +38,7 @@ struct Options {
     bool yes = false;
     bool all = false;
     bool check = false;
+    bool prune = false;
     bool records = false;
     std::optional<std::string> domain;
     std::optional<std::string> size;

@@ -46,6 +46,8 @@ constexpr std::array kCommands{
             "Shows usage and limits of one user, of a domain's users or of all.", quota_show},
     Command{"quota recount", "[NAME]", Operand::user, Operand::none, 0, 1, "domain all check json", Level::user,
             "Looks at the store and puts the books on usage right.", quota_recount},
+    Command{"quota publish", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain all check prune json",
+            Level::user, "Writes usage into the clone, or shows where the clone differs.", quota_publish},
 
     Command{"config check", "", Operand::none, Operand::none, 0, 0, "records", Level::file,
             "Looks for everything that would keep Roost from working.", config_check},

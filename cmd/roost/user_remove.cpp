@@ -1,4 +1,5 @@
 // roost user remove.
+#include <array>
 #include <cerrno>
 #include <iostream>
 #include <thread>
@@ -7,6 +8,7 @@
 #include "commands.h"
 #include "output.h"
 #include "records.h"
+#include "store/after_delivery.h"
 #include "store/instance.h"
 #include "terminal.h"
 
@@ -14,6 +16,19 @@ namespace roost::cli {
 namespace {
 
 constexpr std::chrono::seconds kPatience(60);
+
+// The user's keys in the clone go as well.
+void remove_from_clone(Config config, const std::string& name) {
+    if (config.text("quota-clone.dict").empty()) return;
+    auto instance = Instance::open(std::move(config), SqlUserDb::Use::once);
+    if (instance) {
+        publish_before_end(**instance, std::array{name});
+    } else {
+        Error error = std::move(instance).error();
+        error.hint = "once that is put right, remove the user from the clone with \"roost quota publish --prune\"";
+        print_error(error);
+    }
+}
 
 Result<int> remove_record(const Options& options, const Config& config, const std::string& name) {
     auto db = open_database(config, SqlUserDb::Missing::fail);
@@ -24,6 +39,7 @@ Result<int> remove_record(const Options& options, const Config& config, const st
     auto removed = (*db)->remove_user(name, false);
     if (!removed) return std::move(removed).error();
     if (!*removed) return no_such("user", name);
+    remove_from_clone(config, name);
     if (!options.verbose) return kSuccess;
     std::cout << "removed " << name << '\n';
     if (record && *record && (*record)->allocation)
@@ -79,6 +95,7 @@ Result<int> purge(Instance& instance, const std::string& name) {
     }
     auto removed = db.remove_user(name, true);
     if (!removed) return half_done(std::move(removed).error(), name);
+    publish_before_end(instance, std::array{name});
     return kSuccess;
 }
 

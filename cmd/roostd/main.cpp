@@ -102,6 +102,7 @@ public:
         const sigset_t set = signals_of_ours();
         ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
         const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+        service_.after().start();
         Server server(service_, signals.get(), [&] { reload(server); });
         if (auto done = server.listen(*std::move(listeners)); !done) return fail(done.error());
         log(LogLevel::info, "roostd " ROOST_VERSION " is ready");
@@ -109,6 +110,7 @@ public:
         const bool clean = server.run();
         net::notify_manager("STOPPING=1");
         service_.save_redelivery();
+        service_.after().stop(clean);
         log(LogLevel::info, "roostd has stopped");
         if (!clean) ::_exit(0);  // threads are still at work on what nobody waits for any more
         return 0;
@@ -168,6 +170,7 @@ int serve_stdio(const DaemonOptions& options) {
         talk.time_out();
         break;
     }
+    service.after().stop(true);
     return 0;
 }
 

@@ -38,7 +38,10 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
 }
 
 Service::Service(std::shared_ptr<const Setup> setup)
-    : setup_(std::move(setup)), host_(host_name()), redelivery_(setup_->lmtp.redelivery_window, kRedeliveries) {}
+    : setup_(std::move(setup)),
+      host_(host_name()),
+      redelivery_(setup_->lmtp.redelivery_window, kRedeliveries),
+      after_([this] { return this->setup()->instance; }) {}
 
 std::shared_ptr<const Setup> Service::setup() const {
     const std::lock_guard lock(mutex_);
@@ -47,8 +50,11 @@ std::shared_ptr<const Setup> Service::setup() const {
 
 void Service::replace_setup(std::shared_ptr<const Setup> setup) {
     redelivery_.set_window(setup->lmtp.redelivery_window);
-    const std::lock_guard lock(mutex_);
-    setup_.swap(setup);  // the old one goes with its last transaction
+    {
+        const std::lock_guard lock(mutex_);
+        setup_.swap(setup);  // the old one goes with its last transaction
+    }
+    after_.reloaded();
 }
 
 lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) {

@@ -4,6 +4,7 @@
 #include "base/result.h"
 #include "lmtp/session.h"
 #include "settings.h"
+#include "store/after_delivery.h"
 #include "store/instance.h"
 #include "store/redelivery.h"
 #include "user_slots.h"
@@ -45,6 +46,7 @@ public:
 
     Redelivery& redelivery() { return redelivery_; }
     UserSlots& slots() { return slots_; }
+    AfterDelivery& after() { return after_; }
 
     // No new transactions: sessions end as soon as they are idle.
     void stop() { stopping_ = true; }
@@ -60,6 +62,7 @@ private:
     std::atomic<std::uint32_t> sessions_ = 0;
     Redelivery redelivery_;
     UserSlots slots_;
+    AfterDelivery after_;
 };
 
 }  // namespace roost

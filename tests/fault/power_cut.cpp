@@ -86,11 +86,7 @@ public:
         creator_ =
             must(make_creator(*must(load_module(modules, ModuleKind::creator, config_.text("store.creator"))), host));
         durability_ = make_fsync_durability(files);
-        accounts_ = std::make_unique<Accounts>(Accounts::Parts{
-            config_, *mda_, files, reservations_,
-            [this](std::string_view domain, const auto& visit) { return db_->each_user(domain, visit); }});
-        store_ =
-            std::make_unique<MailStore>(MailStore::Parts{config_, *db_, *mda_, *creator_, *durability_, *accounts_});
+        store_ = std::make_unique<MailStore>(MailStore::Parts{config_, *db_, *mda_, *creator_, *durability_});
     }
     SqlUserDb& db() { return *db_; }
     MailStore& store() { return *store_; }
@@ -112,8 +108,6 @@ private:
     std::unique_ptr<Mda> mda_;
     std::unique_ptr<Creator> creator_;
     std::unique_ptr<Durability> durability_;
-    Reservations reservations_;
-    std::unique_ptr<Accounts> accounts_;
     std::unique_ptr<MailStore> store_;
 };
 
