@@ -1,6 +1,7 @@
-// What the statically linked roost-deliver does where a module is to be loaded that it carries no copy of: it becomes
-// roost-deliver-modules, the same program linked dynamically, which stands beside it. Modules are loaded before
-// anything else is done, so nothing has been read or changed yet.
+// What the statically linked roost-deliver does where a module is to be loaded that it carries no copy of, or a dict
+// needs a library that it is linked without: it becomes roost-deliver-modules, the same program linked dynamically,
+// which stands beside it. Modules are loaded and dicts are made before anything else is done, so nothing has been read
+// or changed yet.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "dict/driver.h"
 #include "module/shared_object.h"
 
 namespace roost {
@@ -32,15 +34,22 @@ Error become(const std::string& program) {
     return system_error(errno, "cannot run " + program, "is Roost installed completely?");
 }
 
-}  // namespace
-
-Result<ModuleEntry> load_shared_object(const std::string& path) {
+// Returns only if it fails.
+Error become_dynamic() {
     std::array<char, 4096> own{};
     const ssize_t length = ::readlink("/proc/self/exe", own.data(), own.size());
     if (length < 0 || static_cast<std::size_t>(length) == own.size())
-        return module_error(path, "roost-deliver cannot find out where it stands", "mount /proc");
-    auto error = become(std::string(own.data(), static_cast<std::size_t>(length)) + "-modules");
+        return Error{Outcome::trouble, "roost-deliver", "cannot find out where it stands", "mount /proc", 0};
+    return become(std::string(own.data(), static_cast<std::size_t>(length)) + "-modules");
+}
+
+}  // namespace
+
+Result<ModuleEntry> load_shared_object(const std::string& path) {
+    const Error error = become_dynamic();
     return module_error(path, error.text(), error.hint);
 }
+
+Result<std::span<const DictDriver>> large_dict_drivers() { return become_dynamic(); }
 
 }  // namespace roost

@@ -1,35 +1,58 @@
+#include <algorithm>
 #include <array>
 
 #include "base/nearest.h"
 #include "base/text.h"
 #include "dict/driver.h"
 #include "dict/proxy_dict.h"
+#include "dict/redis.h"
 #include "dict/uri.h"
 
 namespace roost {
 namespace {
 
-constexpr std::array<DictDriver, 1> kDrivers{{{"proxy", make_proxy_dict}}};
+constexpr RedisLibraries kNoLibraries{};
+
+// The one table of drivers, but for those of large_dict_drivers(): nothing registers itself.
+constexpr std::array kDrivers{
+    DictDriver{"redis", [](std::string_view uri) { return make_redis_dict(uri, kNoLibraries); }},
+    DictDriver{"proxy", make_proxy_dict},
+};
+
+// Null: no driver of these makes it. The schemes seen are added to `schemes`.
+Result<std::unique_ptr<Dict>> make_with(std::span<const DictDriver> drivers, std::string_view uri,
+                                        std::vector<std::string_view>& schemes) {
+    for (const DictDriver& driver : drivers) {
+        if (std::find(schemes.begin(), schemes.end(), driver.scheme) == schemes.end()) schemes.push_back(driver.scheme);
+        if (driver.scheme != dict_scheme(uri)) continue;
+        auto made = driver.make(uri);
+        if (!made || *made) return made;
+    }
+    return std::unique_ptr<Dict>();
+}
+
+Error unknown_scheme(std::string_view uri, std::span<const std::string_view> schemes) {
+    std::string hint = "begin it with one of";
+    for (const std::string_view known : schemes) hint += " " + std::string(known) + ":";
+    // What is no scheme may be anything, a password too.
+    const std::string_view scheme = dict_scheme(uri);
+    if (scheme.empty()) return config_error("the dict URI", "it has no scheme", hint);
+    const std::string_view near = nearest(scheme, schemes);
+    if (!near.empty()) hint = "did you mean " + std::string(near) + ":? " + hint;
+    return config_error("the dict " + printable(scheme) + ":...", "there is no such kind of dict", hint);
+}
 
 }  // namespace
 
-std::span<const DictDriver> dict_drivers() { return kDrivers; }
-
 Result<std::unique_ptr<Dict>> make_dict(std::string_view uri) {
-    const std::string_view scheme = dict_scheme(uri);
     std::vector<std::string_view> schemes;
-    std::string list;
-    for (const DictDriver& driver : dict_drivers()) {
-        if (driver.scheme == scheme) return driver.make(uri);
-        schemes.push_back(driver.scheme);
-        list += (list.empty() ? "" : ", ") + std::string(driver.scheme) + ":";
-    }
-    // What follows an unknown scheme may be anything, a password too.
-    if (scheme.empty()) return config_error("the dict URI", "it has no scheme", "begin it with one of " + list);
-    const std::string_view near = nearest(scheme, schemes);
-    const std::string hint = near.empty() ? std::string() : "did you mean " + std::string(near) + ":? ";
-    return config_error("the dict " + printable(scheme) + ":...", "there is no such kind of dict",
-                        hint + "begin it with one of " + list);
+    auto made = make_with(kDrivers, uri, schemes);
+    if (!made || *made) return made;
+    auto large = large_dict_drivers();
+    if (!large) return std::move(large).error();
+    made = make_with(*large, uri, schemes);
+    if (!made || *made) return made;
+    return unknown_scheme(uri, schemes);
 }
 
 }  // namespace roost

@@ -23,19 +23,21 @@ std::string joined(std::span<const std::string_view> words) {
 // Takes the next part and the colon after it from `rest`.
 std::string_view take_part(std::string_view& rest) {
     std::size_t end = 0;
-    const std::size_t bracket = rest.find('[');
-    if (bracket != std::string_view::npos && bracket > 0 && rest[bracket - 1] == '=' && rest.find(':') > bracket &&
-        rest.find(']') != std::string_view::npos)
-        end = rest.find(']');
-    while (end < rest.size() && rest[end] != ':') end += rest[end] == '\\' && rest.substr(end + 1, 1) == ":" ? 2 : 1;
+    while (end < rest.size() && rest[end] != ':') {
+        const bool starts_address = end > 0 && (rest[end - 1] == '=' || rest[end - 1] == ';');
+        const std::size_t close =
+            rest[end] == '[' && starts_address ? rest.find_first_of("[]=", end + 1) : std::string_view::npos;
+        if (close != std::string_view::npos && rest[close] == ']')
+            end = close + 1;
+        else
+            end += rest[end] == '\\' && rest.substr(end + 1, 1) == ":" ? 2 : 1;
+    }
     const std::string_view part = rest.substr(0, end);
     rest.remove_prefix(std::min(rest.size(), end + 1));
     return part;
 }
 
 std::string unescaped(std::string_view text) {
-    if (text.size() > 1 && text.front() == '[' && text.back() == ']')
-        return std::string(text.substr(1, text.size() - 2));
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
         if (text[i] == '\\' && text.substr(i + 1, 1) == ":") ++i;

@@ -13,8 +13,8 @@
 namespace roost {
 
 // Parts end at ":". A colon inside one is written "\:"; any other backslash stands for itself. Inside brackets at the
-// start of a value, as in "host=[::1]", colons are plain; the brackets are no part of the value. A key is given at most
-// once. A value: copy it freely.
+// start of a value or after ";", as in "host=[::1]", colons are plain; the brackets belong to the value. A key is given
+// at most once. A value: copy it freely.
 class DictUri {
 public:
     // What URIs of a scheme hold.

@@ -31,13 +31,15 @@ TEST_CASE("a dict URI is read as Dovecot writes it") {
 }
 
 TEST_CASE("a colon in a part of a dict URI is escaped or stands in brackets") {
-    CHECK(server("redis:host=[::1]:port=1")->get("host", "") == "::1");
-    CHECK(server("redis:port=1:host=[fe80::1%eth0]")->get("host", "") == "fe80::1%eth0");
+    CHECK(server("redis:host=[::1]:port=1")->get("host", "") == "[::1]");
+    CHECK(server("redis:port=1:host=[fe80::1%eth0]")->get("host", "") == "[fe80::1%eth0]");
+    CHECK(server("redis:host=[::1],1;[::2],2:port=1")->get("host", "") == "[::1],1;[::2],2");
     CHECK(server("redis:prefix=d\\::port=1")->get("prefix", "") == "d:");
     CHECK(*server("redis:prefix=d\\::port=1")->number("port", 0, 0, 9) == 1);
     CHECK(server("redis:prefix=d\\:")->get("prefix", "") == "d:");
     CHECK(server("redis:password=a\\b\\\\c=d")->get("password", "") == "a\\b\\\\c=d");
     CHECK(server("redis:prefix=[x:port=1")->get("prefix", "") == "[x");
+    CHECK(server("redis:password=[x:host=[::1]")->get("password", "") == "[x");
     CHECK(file("file:/a\\:b:port=1")->word(0) == "/a:b");
 }
 
