@@ -30,6 +30,7 @@ class DryRun {
 public:
     // `config` and `db` must outlive it.
     static Result<std::unique_ptr<DryRun>> make(const Config& config, UserDb& db);
+    Files& files() { return files_; }
     Mda& mda() { return *mda_; }
     DryUserDb& db() { return db_; }
 

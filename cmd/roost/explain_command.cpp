@@ -87,7 +87,8 @@ void explain_mailbox(Explanation& out, Mda& mda, const User& user) {
     if (out.outcome != Outcome::delivered) out.text = full_text(out);
 }
 
-Explanation explain_recipient(const Config& config, DryRun& dry, const std::string& address, std::uint64_t size) {
+Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, const std::string& address,
+                              std::uint64_t size) {
     Explanation out;
     out.address = address;
     out.size = size;
@@ -95,7 +96,10 @@ Explanation explain_recipient(const Config& config, DryRun& dry, const std::stri
     out.creator = config.text("store.creator");
     NoCreator creator;
     NoDurability durability;
-    MailStore store({config, dry.db(), dry.mda(), creator, durability});
+    Reservations reservations;
+    Accounts accounts({config, dry.mda(), dry.files(), reservations,
+                       [&db](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }});
+    MailStore store({config, dry.db(), dry.mda(), creator, durability, accounts});
     Recipient recipient;
     recipient.address = address;
     Routing routing = store.route(recipient);
@@ -216,7 +220,7 @@ Result<int> explain(const Options& options) {
     if (!db) return std::move(db).error();
     auto dry = DryRun::make(*config, **db);
     if (!dry) return std::move(dry).error();
-    const Explanation explanation = explain_recipient(*config, **dry, options.operands.front(), size);
+    const Explanation explanation = explain_recipient(*config, **db, **dry, options.operands.front(), size);
     if (options.json) {
         print_json(to_json(explanation));
     } else {

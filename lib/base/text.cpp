@@ -67,4 +67,19 @@ std::string printable(std::string_view text) {
     return out;
 }
 
+std::string path_component(std::string_view value) {
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    if (value.empty()) return "@";
+    if (value == "@") return "%40";
+    std::string out;
+    for (const char c : value) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (is_control(c) || c == '/' || c == '%' || (c == '.' && out.empty()))
+            out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+        else
+            out += c;
+    }
+    return out;
+}
+
 }  // namespace roost

@@ -74,6 +74,12 @@ constexpr Setting kCore[] = {
      "How long roost-deliver waits for the dict, after the delivery, before it leaves the rest to roostd or to the "
      "next roost-deliver."},
 
+    {"domain-quota.storage", Kind::size, "unlimited", Level::domain,
+     "How many bytes all users of a domain may hold together, whatever their own limits add up to. See LIMITS OF "
+     "DOMAINS in roost-quota(7)."},
+    {"domain-quota.messages", Kind::count, "unlimited", Level::domain,
+     "How many messages all users of a domain may hold together."},
+
     {"lmtp.listen", Kind::words, "unix:/run/roost/lmtp", Level::file,
      "Where roostd takes mail by LMTP: unix:/PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT; * is any host. Several are "
      "separated "

@@ -28,6 +28,14 @@ Limits limits_of(const Cascade& settings) {
 
 bool needs_usage(const Limits& limits) { return limits.storage || limits.messages; }
 
+bool fits(const Usage& used, const Limits& limits, const Usage& coming) {
+    const auto within = [](std::uint64_t have, std::uint64_t more, const std::optional<std::uint64_t>& limit) {
+        return !limit || (have <= *limit && more <= *limit - have);
+    };
+    return within(used.storage, coming.storage, limits.storage) &&
+           within(used.messages, coming.messages, limits.messages);
+}
+
 Outcome admit(const Usage& used, const Limits& limits, std::uint64_t stored, std::uint64_t size) {
     if (limits.message && size > *limits.message) return Outcome::message_too_large;
     const bool fits = fits_storage(used, limits, stored) && (!limits.messages || used.messages < *limits.messages);

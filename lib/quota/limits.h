@@ -29,6 +29,9 @@ Limits limits_of(const Cascade& settings);
 // True if `limits` could refuse anything on account of usage, so that usage must be known.
 bool needs_usage(const Limits& limits);
 
+// True if `coming` on top of `used` stays within the limits on usage, without grace.
+bool fits(const Usage& used, const Limits& limits, const Usage& coming);
+
 // May a message that takes `stored` bytes in the store, `size` bytes as it came, be added to `used`? Pure.
 // Storage: used + stored <= limit, or used < limit and used + stored <= limit + grace. Messages: used + 1 <= limit.
 // Answers delivered, message_too_large, over_quota or over_quota_deferred. Sums that overflow count as over.

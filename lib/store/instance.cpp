@@ -73,8 +73,11 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     if (!clone) return std::move(clone).error();
     out->clone_ = *std::move(clone);
 
+    out->accounts_ = std::make_unique<Accounts>(Accounts::Parts{
+        checked, *out->mda_, out->files(), out->lasting_->reservations,
+        [&db = *out->db_](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }});
     out->store_ = std::make_unique<MailStore>(
-        MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability});
+        MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability, *out->accounts_});
     return out;
 }
 

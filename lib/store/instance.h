@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "module/loader.h"
 #include "quota/clone.h"
+#include "store/accounts.h"
 #include "store/durability.h"
 #include "store/mail_store.h"
 #include "user/sql_user_db.h"
@@ -27,7 +28,7 @@ class Instance {
 public:
     // `config` from load_config. Opens the database and makes the modules; the database must exist. `use`: whether this
     // process serves for long. `former`: the instance that this one takes the place of, or null; what must not be
-    // forgotten while the process runs, as that a volume is in doubt, goes on in this one.
+    // forgotten while the process runs, as that a volume is in doubt or which mail is on its way, goes on in this one.
     static Result<std::unique_ptr<Instance>> open(Config config, SqlUserDb::Use use = SqlUserDb::Use::lasting,
                                                   const Instance* former = nullptr);
 
@@ -36,6 +37,7 @@ public:
     SqlUserDb& db() { return *db_; }
     Mda& mda() { return *mda_; }
     Creator& creator() { return *creator_; }
+    Accounts& accounts() { return *accounts_; }
     MailStore& store() { return *store_; }
     // Null: there is none.
     Clone* clone() { return clone_.get(); }
@@ -46,6 +48,7 @@ private:
     struct Lasting {
         Files files;
         std::unique_ptr<Durability> durability;
+        Reservations reservations;
     };
 
     explicit Instance(Config config) : config_(std::move(config)) {}
@@ -54,6 +57,7 @@ private:
     std::unique_ptr<SqlUserDb> db_;
     std::unique_ptr<Mda> mda_;
     std::unique_ptr<Creator> creator_;
+    std::unique_ptr<Accounts> accounts_;
     std::unique_ptr<MailStore> store_;
     std::unique_ptr<Clone> clone_;
 };

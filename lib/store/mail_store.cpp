@@ -34,18 +34,6 @@ std::string host_name() {
     return name.data();
 }
 
-std::string refusal_text(Outcome outcome, const Usage& used, const Limits& limits, std::uint64_t size) {
-    if (outcome == Outcome::message_too_large)
-        return "the message has " + std::to_string(size) + " bytes, the limit is " + std::to_string(*limits.message);
-    std::string text = "the mailbox is full:";
-    if (limits.storage)
-        text += " " + std::to_string(used.storage) + " of " + std::to_string(*limits.storage) + " bytes";
-    if (limits.storage && limits.messages) text += ",";
-    if (limits.messages)
-        text += " " + std::to_string(used.messages) + " of " + std::to_string(*limits.messages) + " messages";
-    return text;
-}
-
 using Clock = std::chrono::steady_clock;
 
 // Adds the time since it was made to a Spent's part.
@@ -66,7 +54,7 @@ struct Work {
     const Recipient* recipient = nullptr;
     std::optional<User> user;
     Delivery delivery;
-    std::optional<Reservations::Reservation> reservation;
+    Accounts::Room room;
     std::unique_ptr<Pending> pending;
     std::optional<std::size_t> same_as;  // index of the recipient that this one repeats
     Verdict verdict;
@@ -87,9 +75,8 @@ struct Work {
 // recipients that it ends, and goes on with the others.
 class DeliveryRun {
 public:
-    DeliveryRun(const MailStore::Parts& parts, Reservations& reservations, const Envelope& envelope,
-                const Message& message, Deadline deadline)
-        : parts_(parts), reservations_(reservations), envelope_(envelope), message_(message), deadline_(deadline) {}
+    DeliveryRun(const MailStore::Parts& parts, const Envelope& envelope, const Message& message, Deadline deadline)
+        : parts_(parts), envelope_(envelope), message_(message), deadline_(deadline) {}
 
     std::vector<Verdict> run(std::vector<Routing> routings, MailStore::Together together) {
         work_.reserve(routings.size());
@@ -158,25 +145,13 @@ private:
             if (!work.alive()) continue;
             const Stopwatch watch(work.verdict.spent.store);
             work.delivery.header = header_for(*work.recipient);
-            const Limits limits = limits_of(work.user->settings());
             const std::uint64_t stored = work.delivery.header.size() + message_.size();
-            Usage used;
-            std::optional<Reservations::Turn> turn;
-            if (needs_usage(limits)) {
-                turn.emplace(reservations_.turn(work.user->name()));
-                const Usage ahead = turn->coming();
-                auto books = parts_.mda.usage(*work.user, {ahead.storage + stored, ahead.messages + 1});
-                if (!books) {
-                    work.fail(books.error());
-                    continue;
-                }
-                used = {books->storage + ahead.storage, books->messages + ahead.messages};
-            }
-            const Outcome outcome = roost::admit(used, limits, stored, message_.size());
-            if (outcome != Outcome::delivered) {
-                work.end(refused(outcome, refusal_text(outcome, used, limits, message_.size())));
-            } else if (turn) {
-                work.reservation.emplace(turn->reserve({stored, 1}));
+            auto admission =
+                parts_.accounts.admit(*work.user, work.delivery.folder, stored, message_.size(), &work.room);
+            if (!admission) {
+                work.fail(admission.error());
+            } else if (admission->outcome != Outcome::delivered) {
+                work.end(refused(admission->outcome, std::move(admission->text)));
             }
         }
     }
@@ -247,10 +222,7 @@ private:
 
     void publish(Work& work) {
         const Stopwatch watch(work.verdict.spent.store);
-        std::optional<Reservations::Turn> turn;
-        if (work.reservation) turn.emplace(work.reservation->turn());
-        auto receipt = work.pending->publish();
-        if (turn) work.reservation->counted(*turn);
+        auto receipt = parts_.accounts.publish(*work.user, work.room, *work.pending);
         if (receipt) {
             work.verdict.receipt = *std::move(receipt);
         } else {
@@ -281,7 +253,6 @@ private:
     }
 
     const MailStore::Parts& parts_;
-    Reservations& reservations_;
     const Envelope& envelope_;
     const Message& message_;
     Deadline deadline_;
@@ -293,7 +264,7 @@ private:
 
 std::vector<Verdict> MailStore::deliver(const Envelope& envelope, std::vector<Routing> routings, const Message& message,
                                         Deadline deadline, Together together) {
-    return DeliveryRun(parts_, reservations_, envelope, message, deadline).run(std::move(routings), together);
+    return DeliveryRun(parts_, envelope, message, deadline).run(std::move(routings), together);
 }
 
 std::vector<Verdict> MailStore::deliver(const Envelope& envelope, const Message& message, Deadline deadline,
@@ -305,24 +276,11 @@ std::vector<Verdict> MailStore::deliver(const Envelope& envelope, const Message&
 }
 
 Verdict MailStore::judge(const Route& route, std::uint64_t size) {
-    const Limits limits = limits_of(route.user.settings());
     const std::string& name = route.user.name();
-    Usage used;
-    auto ready = parts_.mda.check(route.user);
-    if (!ready) return failed(ready.error(), name);
-    const std::uint64_t least = std::max<std::uint64_t>(size, 1);
-    if (needs_usage(limits)) {
-        const Reservations::Turn turn = reservations_.turn(name);
-        used = turn.coming();
-        if (ready->complete()) {
-            auto books = parts_.mda.usage(route.user, {used.storage + least, used.messages + 1});
-            if (!books) return failed(books.error(), name);
-            used.storage += books->storage;
-            used.messages += books->messages;
-        }
-    }
-    const Outcome outcome = roost::admit(used, limits, least, size);
-    return refused(outcome, outcome == Outcome::delivered ? "" : refusal_text(outcome, used, limits, size), name);
+    const Folder folder = target({}, route).folder;
+    auto admission = parts_.accounts.admit(route.user, folder, std::max<std::uint64_t>(size, 1), size, nullptr);
+    if (!admission) return failed(admission.error(), name);
+    return refused(admission->outcome, std::move(admission->text), name);
 }
 
 Routing MailStore::route(const Recipient& recipient) {

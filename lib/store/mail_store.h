@@ -6,7 +6,7 @@
 #include "mail/message.h"
 #include "module/creator.h"
 #include "module/mda.h"
-#include "quota/reservations.h"
+#include "store/accounts.h"
 #include "store/durability.h"
 #include "user/user_db.h"
 
@@ -54,6 +54,7 @@ public:
         Mda& mda;
         Creator& creator;
         Durability& durability;
+        Accounts& accounts;
     };
     explicit MailStore(Parts parts) : parts_(parts) {}
 
@@ -67,8 +68,8 @@ public:
     // Looks a recipient up: the whole address first, then without its detail. No side effect.
     Routing route(const Recipient& recipient);
 
-    // Whether the user's limits would let in a message of `size` bytes (0: not known yet) now: `delivered`, or the
-    // verdict to refuse with. Deliveries in flight count. Reads the books; makes nothing.
+    // Whether the limits would let in a message of `size` bytes (0: not known yet) now, to the folder that the detail
+    // asks for: `delivered`, or the verdict to refuse with. Deliveries in flight count. Reads the books; makes nothing.
     Verdict judge(const Route& route, std::uint64_t size);
 
     // One verdict per recipient, in order. A repeated recipient is delivered once and answered each time. A delivered
@@ -91,7 +92,6 @@ private:
     Routing find_route(const Recipient& recipient);
 
     Parts parts_;
-    Reservations reservations_;
 };
 
 }  // namespace roost

@@ -10,23 +10,7 @@ namespace {
 
 constexpr std::string_view kHint = "use %{user} %{local} %{domain} %{hash} %%, as in /var/mail/%{domain}/%{local}";
 
-constexpr char kUpper[] = "0123456789ABCDEF";
 constexpr char kLower[] = "0123456789abcdef";
-
-// One path component that no other value has.
-std::string component(std::string_view value) {
-    if (value.empty()) return "@";
-    if (value == "@") return "%40";
-    std::string out;
-    for (const char c : value) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (is_control(c) || c == '/' || c == '%' || (c == '.' && out.empty()))
-            out += {'%', kUpper[byte >> 4], kUpper[byte & 15]};
-        else
-            out += c;
-    }
-    return out;
-}
 
 // Two levels of 256 directories each.
 std::string hash_path(std::string_view name) {
@@ -66,12 +50,12 @@ Result<std::string> expand_path(std::string_view key, std::string_view pattern, 
         const std::string_view name = pattern.substr(2, end - 2);
         pattern.remove_prefix(end + 1);
         if (name == "user")
-            path += component(user.name());
+            path += path_component(user.name());
         else if (name == "local")
-            path += component(user.local());
+            path += path_component(user.local());
         else if (name == "domain")
             // "alice@" is not "alice", though neither has a domain.
-            path += user.name().ends_with('@') ? "%40" : component(user.domain());
+            path += user.name().ends_with('@') ? "%40" : path_component(user.domain());
         else if (name == "hash")
             path += hash_path(user.name());
         else

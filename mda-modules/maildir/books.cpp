@@ -25,15 +25,6 @@ constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 
 std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName; }
 
-// True if `coming` on top of `used` stays within the limits.
-bool fits(const Usage& used, const Limits& limits, const Usage& coming) {
-    const auto within = [](std::uint64_t have, std::uint64_t more, const std::optional<std::uint64_t>& limit) {
-        return !limit || (have <= *limit && more <= *limit - have);
-    };
-    return within(used.storage, coming.storage, limits.storage) &&
-           within(used.messages, coming.messages, limits.messages);
-}
-
 // What the file says, or nothing if it is to be counted.
 Result<std::optional<SizeFile>> read(Files& files, const Mailbox& mailbox, const Limits& limits) {
     auto text = files.read_small(mailbox.ref(), kName, kSizeFileLimit - 1);

@@ -86,7 +86,11 @@ public:
         creator_ =
             must(make_creator(*must(load_module(modules, ModuleKind::creator, config_.text("store.creator"))), host));
         durability_ = make_fsync_durability(files);
-        store_ = std::make_unique<MailStore>(MailStore::Parts{config_, *db_, *mda_, *creator_, *durability_});
+        accounts_ = std::make_unique<Accounts>(Accounts::Parts{
+            config_, *mda_, files, reservations_,
+            [this](std::string_view domain, const auto& visit) { return db_->each_user(domain, visit); }});
+        store_ =
+            std::make_unique<MailStore>(MailStore::Parts{config_, *db_, *mda_, *creator_, *durability_, *accounts_});
     }
     SqlUserDb& db() { return *db_; }
     MailStore& store() { return *store_; }
@@ -108,6 +112,8 @@ private:
     std::unique_ptr<Mda> mda_;
     std::unique_ptr<Creator> creator_;
     std::unique_ptr<Durability> durability_;
+    Reservations reservations_;
+    std::unique_ptr<Accounts> accounts_;
     std::unique_ptr<MailStore> store_;
 };
 

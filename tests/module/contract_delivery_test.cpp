@@ -257,7 +257,10 @@ TEST_CASE("deliveries at the same time fill a limit to the last message and neve
     const auto durability = make_fsync_durability(site.files());
     const auto creator = must(make_creator(*must(load_module(ROOST_TEST_MODULES, ModuleKind::creator, "none")),
                                            ModuleHost{site.config(), site.files(), site.db()}));
-    MailStore store({site.config(), site.db(), site.mda(), *creator, *durability});
+    Reservations reservations;
+    Accounts accounts({site.config(), site.mda(), site.files(), reservations,
+                       [](std::string_view, const auto&) { return Result<void>(); }});
+    MailStore store({site.config(), site.db(), site.mda(), *creator, *durability, accounts});
     Envelope envelope;
     envelope.recipients.push_back({alice.name(), {}, {}, {}, {}});
 

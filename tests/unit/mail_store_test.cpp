@@ -32,6 +32,12 @@ public:
         if (user == users.end()) return std::optional<UserRecord>();
         return std::optional(user->second);
     }
+    Result<void> each_user(std::string_view domain,
+                           const std::function<bool(std::string_view, Result<UserRecord>)>& visit) {
+        for (const auto& [name, record] : users)
+            if (record.domain == domain && !visit(name, record)) break;
+        return {};
+    }
     Result<bool> add_allocation(const UserRecord&, const Settings&) override { return true; }
     Result<void> overwrite_allocation(std::string_view name, const Settings& allocation) override {
         users[std::string(name)].allocation = allocation;
@@ -155,7 +161,11 @@ struct Fixture {
     MemoryMda mda;
     AllocatingCreator creator;
     ScriptedDurability durability{mda};
-    MailStore store{{config, db, mda, creator, durability}};
+    Files files;
+    Reservations reservations;
+    Accounts accounts{{config, mda, files, reservations,
+                       [this](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }}};
+    MailStore store{{config, db, mda, creator, durability, accounts}};
 
     std::vector<Verdict> deliver(const std::vector<std::string>& users,
                                  MailStore::Together together = MailStore::Together::no,
