@@ -1,13 +1,11 @@
-// One peer, from greeting to goodbye: its connection, its session and its transactions.
+// One peer, from first word to last, whatever is spoken.
 #pragma once
 
-#include "lmtp/session.h"
 #include "net/connection.h"
 #include "service.h"
-#include "transaction.h"
 
+#include <chrono>
 #include <span>
-#include <string>
 #include <string_view>
 
 namespace roost {
@@ -15,10 +13,14 @@ namespace roost {
 // One thread at a time.
 class Conversation {
 public:
-    Conversation(Service& service, net::Connection connection);
+    Conversation(Service& service, net::Connection connection)
+        : service_(service), connection_(std::move(connection)) {}
+    Conversation(const Conversation&) = delete;
+    Conversation& operator=(const Conversation&) = delete;
+    virtual ~Conversation() = default;
 
-    // Sends the greeting, which never waits: a new connection has room for it. False: the peer is gone.
-    bool greet();
+    // Sends what is to be said first, which never waits: a new connection has room for it. False: the peer is gone.
+    virtual bool greet() { return true; }
 
     enum class Next { wait, end };
     // Takes in what is there, reading into `buffer`, and answers it; goes on as long as more comes within `patience`.
@@ -26,31 +28,22 @@ public:
     Next go_on(std::span<char> buffer, std::chrono::milliseconds patience);
 
     // By when the peer must have sent something.
-    Deadline deadline() const;
-    // Between transactions: the moment to part without loss.
-    bool idle() const { return session_.idle(); }
+    virtual Deadline deadline() const = 0;
+    // Between requests: the moment to part without loss.
+    virtual bool idle() const = 0;
 
     // Ends the conversation, saying why.
-    void time_out();
-    void shut_down();
+    virtual void time_out() = 0;
+    virtual void shut_down() = 0;
 
     net::Connection& connection() { return connection_; }
 
-private:
-    bool take(std::string_view bytes);
-    bool start_tls();
-    void say_last(std::string_view reply);
+protected:
+    // Takes in all of `bytes` and answers. False: the conversation is over.
+    virtual bool take(std::string_view bytes) = 0;
 
     Service& service_;
     net::Connection connection_;
-    std::shared_ptr<net::TlsContext> tls_;
-    std::chrono::milliseconds idle_timeout_;
-    std::chrono::milliseconds data_timeout_;
-    Transaction transaction_;
-    lmtp::Session session_;
-    Deadline quiet_;    // when the peer has been silent for too long
-    Deadline message_;  // when the message at hand has taken too long
-    bool receiving_ = false;
 };
 
 }  // namespace roost

@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "conversation.h"
+#include "lmtp_conversation.h"
 #include "net/listener.h"
 #include "net/notify.h"
 #include "options.h"
@@ -67,20 +67,51 @@ sigset_t signals_of_ours() {
     return set;
 }
 
-// Opens what `settings` ask for and `open` does not have; what both have is moved from `open`.
-Result<std::vector<net::Listener>> open_listeners(const LmtpSettings& settings, std::vector<net::Listener>& open) {
-    std::vector<net::Listener> made;
-    for (const net::Endpoint& endpoint : settings.listen) {
-        const std::string name = endpoint.text();
-        if (std::any_of(open.begin(), open.end(), [&](const auto& each) { return each.name() == name; })) continue;
-        auto more = net::Listener::open(endpoint, settings.socket_mode);
+// What to listen on, and what is spoken there.
+struct Wanted {
+    net::Endpoint endpoint;
+    mode_t mode;
+    Door::Speaks speaks;
+};
+
+// Which services have sockets that the service manager opened, so that their own settings count no more.
+struct Activated {
+    bool lmtp = false;
+    bool policy = false;
+};
+
+std::vector<Wanted> wanted_doors(const Setup& setup, const Activated& activated) {
+    std::vector<Wanted> out;
+    if (!activated.lmtp)
+        for (const net::Endpoint& each : setup.lmtp.listen)
+            out.push_back({each, setup.lmtp.socket_mode, Door::Speaks::lmtp});
+    if (!activated.policy)
+        for (const net::Endpoint& each : setup.policy.listen)
+            out.push_back({each, setup.policy.socket_mode, Door::Speaks::policy});
+    return out;
+}
+
+// Opens what is wanted and `open` does not have; what both have, and what the service manager opened, is moved from
+// `open`.
+Result<std::vector<Door>> open_doors(const std::vector<Wanted>& wanted, std::vector<Door>& open) {
+    std::vector<Door> made;
+    for (const Wanted& each : wanted) {
+        const std::string name = each.endpoint.text();
+        if (std::any_of(open.begin(), open.end(), [&](const Door& door) { return door.listener.name() == name; }))
+            continue;
+        auto more = net::Listener::open(each.endpoint, each.mode);
         if (!more) return std::move(more).error();
-        std::move(more->begin(), more->end(), std::back_inserter(made));
+        for (net::Listener& listener : *more) made.push_back({std::move(listener), each.speaks});
     }
-    for (net::Listener& each : open)
-        if (std::any_of(settings.listen.begin(), settings.listen.end(),
-                        [&](const net::Endpoint& endpoint) { return endpoint.text() == each.name(); }))
-            made.push_back(std::move(each));
+    for (Door& door : open) {
+        const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& each) {
+            return each.endpoint.text() == door.listener.name();
+        });
+        if (found != wanted.end())
+            made.push_back({std::move(door.listener), found->speaks});
+        else if (door.listener.inherited())
+            made.push_back(std::move(door));
+    }
     return made;
 }
 
@@ -90,13 +121,17 @@ public:
         : options_(options), service_(std::move(setup)) {}
 
     int run() {
-        auto inherited = net::Listener::inherited();
+        auto inherited = net::Listener::take_inherited();
         if (!inherited) return fail(inherited.error());
-        activated_ = !inherited->empty();
-        std::vector<net::Listener> none;
-        auto listeners = activated_ ? std::move(inherited) : open_listeners(service_.setup()->lmtp, none);
-        if (!listeners) return fail(listeners.error());
-        if (listeners->empty()) return fail(config_error("lmtp.listen", "it names no socket", "name one"));
+        std::vector<Door> given;
+        for (net::Listener& listener : *inherited) {
+            const bool policy = listener.label() == "policy";
+            (policy ? activated_.policy : activated_.lmtp) = true;
+            given.push_back({std::move(listener), policy ? Door::Speaks::policy : Door::Speaks::lmtp});
+        }
+        auto doors = open_doors(wanted_doors(*service_.setup(), activated_), given);
+        if (!doors) return fail(doors.error());
+        if (doors->empty()) return fail(config_error("lmtp.listen", "it names no socket", "name one"));
         service_.load_redelivery();
 
         const sigset_t set = signals_of_ours();
@@ -104,7 +139,7 @@ public:
         const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
         service_.after().start();
         Server server(service_, signals.get(), [&] { reload(server); });
-        if (auto done = server.listen(*std::move(listeners)); !done) return fail(done.error());
+        if (auto done = server.listen(*std::move(doors)); !done) return fail(done.error());
         log(LogLevel::info, "roostd " ROOST_VERSION " is ready");
         net::notify_manager("READY=1");
         const bool clean = server.run();
@@ -132,11 +167,9 @@ private:
     Result<void> try_reload(Server& server) {
         auto setup = load_setup(options_.config_path, options_.overrides, service_.setup().get());
         if (!setup) return std::move(setup).error();
-        if (!activated_) {
-            auto listeners = open_listeners((*setup)->lmtp, server.listeners());
-            if (!listeners) return std::move(listeners).error();
-            if (auto taken = server.listen(*std::move(listeners)); !taken) return taken;
-        }
+        auto doors = open_doors(wanted_doors(**setup, activated_), server.doors());
+        if (!doors) return std::move(doors).error();
+        if (auto taken = server.listen(*std::move(doors)); !taken) return taken;
         if (auto opened = open_log_of((*setup)->instance->config()); !opened) return opened;
         service_.replace_setup(*std::move(setup));
         return {};
@@ -144,7 +177,7 @@ private:
 
     const DaemonOptions& options_;
     Service service_;
-    bool activated_ = false;  // the service manager opened the sockets
+    Activated activated_;
 };
 
 // One session with whoever started us. Nothing is ever written to standard error, which Exim's transport reads as part
@@ -161,7 +194,7 @@ int serve_stdio(const DaemonOptions& options) {
         return kExitFailed;
     }
     Service service(*std::move(setup));
-    Conversation talk(service, std::move(connection));
+    LmtpConversation talk(service, std::move(connection));
     if (!talk.greet()) return 0;
     constexpr std::size_t kBuffer = 64UL * 1024;
     std::vector<char> buffer(kBuffer);

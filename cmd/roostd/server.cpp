@@ -10,6 +10,8 @@
 #include <exception>
 
 #include "base/log.h"
+#include "lmtp_conversation.h"
+#include "policy_conversation.h"
 
 namespace roost {
 namespace {
@@ -36,9 +38,9 @@ Server::Server(Service& service, int signals, Reload reload)
 
 Server::~Server() = default;
 
-Result<void> Server::listen(std::vector<net::Listener> listeners) {
-    listeners_ = std::move(listeners);  // closing takes a descriptor out of the set
-    for (const net::Listener& listener : listeners_) {
+Result<void> Server::listen(std::vector<Door> doors) {
+    doors_ = std::move(doors);  // closing takes a descriptor out of the set
+    for (const auto& [listener, speaks] : doors_) {
         epoll_event event{};
         event.events = EPOLLIN;
         event.data.fd = listener.fd();
@@ -48,9 +50,9 @@ Result<void> Server::listen(std::vector<net::Listener> listeners) {
     return {};
 }
 
-void Server::watch_listeners(bool on) {
+void Server::watch_doors(bool on) {
     accepting_ = on;
-    for (const net::Listener& listener : listeners_) {
+    for (const auto& [listener, speaks] : doors_) {
         epoll_event event{};
         if (on) event.events = EPOLLIN;
         event.data.fd = listener.fd();
@@ -70,11 +72,11 @@ bool Server::run() {
         handle_events(alone ? -1 : static_cast<int>(kRound.count()), stop, stop_now);
         if (!round.expired()) continue;
         round = Deadline::in(kRound);
-        if (!accepting_) watch_listeners(true);
+        if (!accepting_) watch_doors(true);
         look_after();
     }
     service_.stop();
-    listeners_.clear();
+    doors_.clear();
     const Deadline deadline = Deadline::in(service_.setup()->lmtp.shutdown_timeout);
     while (!stop_now && !deadline.expired()) {
         look_after();
@@ -89,10 +91,10 @@ bool Server::run() {
     for (auto each = clients_.begin(); each != clients_.end();) {
         ++cut;
         if (each->second->busy) {
-            each->second->talk.connection().abort();
+            each->second->talk->connection().abort();
             ++each;
         } else {
-            each->second->talk.shut_down();
+            each->second->talk->shut_down();
             each = clients_.erase(each);
         }
     }
@@ -117,9 +119,9 @@ void Server::handle_events(int timeout_ms, bool& stop, bool& stop_now) {
             return;  // the events may be of descriptors that are closed now
         }
         bool listening = false;
-        for (net::Listener& listener : listeners_) {
-            if (listener.fd() != fd) continue;
-            accept(listener);
+        for (Door& door : doors_) {
+            if (door.listener.fd() != fd) continue;
+            accept(door);
             listening = true;
             break;
         }
@@ -127,30 +129,39 @@ void Server::handle_events(int timeout_ms, bool& stop, bool& stop_now) {
     }
 }
 
-void Server::accept(net::Listener& listener) {
+void Server::accept(Door& door) {
     for (int i = 0; i < kAcceptAtOnce; ++i) {
-        auto accepted = listener.accept();
+        auto accepted = door.listener.accept();
         if (!accepted) {
             log(LogLevel::error, accepted.error().text());
-            return watch_listeners(false);
+            return watch_doors(false);
         }
         if (!*accepted) return;
-        welcome(**std::move(accepted));
+        welcome(**std::move(accepted), door.speaks);
     }
 }
 
-void Server::welcome(net::Listener::Accepted accepted) {
+void Server::welcome(net::Listener::Accepted accepted, Door::Speaks speaks) {
     net::Connection connection(std::move(accepted.fd), std::move(accepted.peer));
     const int fd = connection.fd();
+    const bool lmtp = speaks == Door::Speaks::lmtp;
+    const auto setup = service_.setup();
     const std::lock_guard lock(mutex_);
-    if (clients_.size() >= service_.setup()->lmtp.max_connections) {
-        log(LogLevel::warning, "peer=" + connection.peer().text + " refused: lmtp.max-connections are open");
-        connection.write(lmtp::Session::busy_greeting("too many connections"), Deadline::in(milliseconds(0)));
+    std::size_t& count = counts_.at(static_cast<std::size_t>(speaks));
+    if (count >= (lmtp ? setup->lmtp.max_connections : setup->policy.max_connections)) {
+        log(LogLevel::warning,
+            "peer=" + connection.peer().text + " refused: " + (lmtp ? "lmtp" : "policy") + ".max-connections are open");
+        if (lmtp) connection.write(lmtp::Session::busy_greeting("too many connections"), Deadline::in(milliseconds(0)));
         connection.finish();
         return;
     }
-    auto client = std::make_unique<Client>(service_, std::move(connection));
-    if (!client->talk.greet()) return;
+    std::unique_ptr<Conversation> talk;
+    if (lmtp)
+        talk = std::make_unique<LmtpConversation>(service_, std::move(connection));
+    else
+        talk = std::make_unique<PolicyConversation>(service_, std::move(connection));
+    auto client = std::make_unique<Client>(std::move(talk), count);
+    if (!client->talk->greet()) return;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLONESHOT;
     event.data.fd = fd;
@@ -176,10 +187,10 @@ void Server::wake(int fd) {
 }
 
 void Server::serve(Client& client, std::span<char> buffer) {
-    const int fd = client.talk.connection().fd();
+    const int fd = client.talk->connection().fd();
     auto next = Conversation::Next::end;
     try {
-        next = client.talk.go_on(buffer, kPatience);
+        next = client.talk->go_on(buffer, kPatience);
     } catch (const std::exception& e) {  // out of memory: this peer tries again later
         log(LogLevel::error, std::string("a session failed: ") + e.what());
     }
@@ -197,16 +208,16 @@ void Server::look_after() {
     const std::lock_guard lock(mutex_);
     for (auto each = clients_.begin(); each != clients_.end();) {
         Client& client = *each->second;
-        const bool late = !client.busy && client.talk.deadline().expired();
-        const bool unwanted = !client.busy && service_.stopping() && client.talk.idle();
+        const bool late = !client.busy && client.talk->deadline().expired();
+        const bool unwanted = !client.busy && service_.stopping() && client.talk->idle();
         if (!late && !unwanted) {
             ++each;
             continue;
         }
         if (unwanted) {
-            client.talk.shut_down();
+            client.talk->shut_down();
         } else {
-            client.talk.time_out();
+            client.talk->time_out();
         }
         each = clients_.erase(each);
     }

@@ -6,6 +6,7 @@
 #include "service.h"
 #include "workers.h"
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,13 @@
 #include <vector>
 
 namespace roost {
+
+// A socket, and what is spoken there.
+struct Door {
+    enum class Speaks { lmtp, policy };
+    net::Listener listener;
+    Speaks speaks = Speaks::lmtp;
+};
 
 class Server {
 public:
@@ -26,36 +34,44 @@ public:
     Server& operator=(const Server&) = delete;
 
     // Listens on these from now on, and on no others. Not from other threads than run().
-    Result<void> listen(std::vector<net::Listener> listeners);
-    std::vector<net::Listener>& listeners() { return listeners_; }
+    Result<void> listen(std::vector<Door> doors);
+    std::vector<Door>& doors() { return doors_; }
 
     // Until SIGTERM or SIGINT, and then until the transactions under way have ended, lmtp.shutdown-timeout has passed
     // or the signal came again. False: some were cut off, and their threads may still run.
     bool run();
 
 private:
-    // One connection. `busy` while a worker has it.
+    // One connection, counted as long as it lasts. `busy` while a worker has it.
     struct Client {
-        explicit Client(Service& service, net::Connection connection) : talk(service, std::move(connection)) {}
-        Conversation talk;
+        Client(std::unique_ptr<Conversation> conversation, std::size_t& counter)
+            : talk(std::move(conversation)), count(counter) {
+            ++count;
+        }
+        Client(const Client&) = delete;
+        Client& operator=(const Client&) = delete;
+        ~Client() { --count; }
+        std::unique_ptr<Conversation> talk;
+        std::size_t& count;
         bool busy = false;
     };
 
-    void accept(net::Listener& listener);
-    void welcome(net::Listener::Accepted accepted);
+    void accept(Door& door);
+    void welcome(net::Listener::Accepted accepted, Door::Speaks speaks);
     void wake(int fd);
     void serve(Client& client, std::span<char> buffer);
     void look_after();
-    void watch_listeners(bool on);
+    void watch_doors(bool on);
     void handle_events(int timeout_ms, bool& stop, bool& stop_now);
 
     Service& service_;
     int signals_;
     Reload reload_;
     Fd epoll_;
-    std::vector<net::Listener> listeners_;
+    std::vector<Door> doors_;
     bool accepting_ = true;
     std::mutex mutex_;
+    std::array<std::size_t, 2> counts_{};                       // of clients, by what they speak
     std::unordered_map<int, std::unique_ptr<Client>> clients_;  // by descriptor
     Workers workers_;
 };

@@ -13,6 +13,9 @@ namespace {
 
 // What the memory of lost verdicts may hold: some megabytes.
 constexpr std::size_t kRedeliveries = 32768;
+// What the policy service may remember: some megabytes, and no message takes longer to come.
+constexpr std::size_t kPolicyRecipients = 50000;
+constexpr std::chrono::hours kPolicySpan{1};
 
 std::string host_name() {
     std::array<char, 256> name{};
@@ -30,6 +33,9 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
     auto lmtp = read_lmtp_settings(*config);
     if (!lmtp) return std::move(lmtp).error();
     out->lmtp = *std::move(lmtp);
+    auto policy = read_policy_settings(*config, out->lmtp);
+    if (!policy) return std::move(policy).error();
+    out->policy = *std::move(policy);
     auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting,
                                    former == nullptr ? nullptr : former->instance.get());
     if (!instance) return std::move(instance).error();
@@ -41,6 +47,7 @@ Service::Service(std::shared_ptr<const Setup> setup)
     : setup_(std::move(setup)),
       host_(host_name()),
       redelivery_(setup_->lmtp.redelivery_window, kRedeliveries),
+      recipients_(kPolicyRecipients, kPolicySpan),
       after_([this] { return this->setup()->instance; }) {}
 
 std::shared_ptr<const Setup> Service::setup() const {

@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "lmtp/session.h"
+#include "policy/recipients.h"
 #include "settings.h"
 #include "store/after_delivery.h"
 #include "store/instance.h"
@@ -21,6 +22,7 @@ namespace roost {
 struct Setup {
     std::shared_ptr<Instance> instance;
     LmtpSettings lmtp;
+    PolicySettings policy;
 };
 
 // `former`: the setup that this one is to take the place of, or null.
@@ -46,6 +48,8 @@ public:
 
     Redelivery& redelivery() { return redelivery_; }
     UserSlots& slots() { return slots_; }
+    // Of the messages that the policy service is being asked about.
+    policy::Recipients& recipients() { return recipients_; }
     AfterDelivery& after() { return after_; }
 
     // No new transactions: sessions end as soon as they are idle.
@@ -62,6 +66,7 @@ private:
     std::atomic<std::uint32_t> sessions_ = 0;
     Redelivery redelivery_;
     UserSlots slots_;
+    policy::Recipients recipients_;
     AfterDelivery after_;
 };
 

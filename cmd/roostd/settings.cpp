@@ -18,16 +18,24 @@ std::size_t count_of(const Config& config, std::string_view key) {
     return static_cast<std::size_t>((*parse_count(config.text(key))).value_or(kMost));
 }
 
+// The endpoints that `key` names, each once.
+Result<std::vector<net::Endpoint>> endpoints_of(const Config& config, std::string_view key) {
+    std::vector<net::Endpoint> out;
+    for (const std::string& word : parse_words(config.text(key))) {
+        auto endpoint = net::parse_endpoint(word);
+        if (!endpoint) return wrong(config, key, endpoint.error());
+        if (std::find(out.begin(), out.end(), *endpoint) == out.end()) out.push_back(*std::move(endpoint));
+    }
+    return out;
+}
+
 }  // namespace
 
 Result<LmtpSettings> read_lmtp_settings(const Config& config) {
     LmtpSettings out;
-    for (const std::string& word : parse_words(config.text("lmtp.listen"))) {
-        auto endpoint = net::parse_endpoint(word);
-        if (!endpoint) return wrong(config, "lmtp.listen", endpoint.error());
-        if (std::find(out.listen.begin(), out.listen.end(), *endpoint) == out.listen.end())
-            out.listen.push_back(*std::move(endpoint));
-    }
+    auto listen = endpoints_of(config, "lmtp.listen");
+    if (!listen) return std::move(listen).error();
+    out.listen = *std::move(listen);
     auto trusted = net::PeerSet::parse(parse_words(config.text("lmtp.trusted")));
     if (!trusted) return wrong(config, "lmtp.trusted", trusted.error());
     out.trusted = *std::move(trusted);
@@ -55,6 +63,22 @@ Result<LmtpSettings> read_lmtp_settings(const Config& config) {
         if (!context) return std::move(context).error();
         out.tls = *std::move(context);
     }
+    return out;
+}
+
+Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSettings& lmtp) {
+    PolicySettings out;
+    auto listen = endpoints_of(config, "policy.listen");
+    if (!listen) return std::move(listen).error();
+    out.listen = *std::move(listen);
+    for (const net::Endpoint& each : out.listen)
+        if (std::find(lmtp.listen.begin(), lmtp.listen.end(), each) != lmtp.listen.end())
+            return wrong(config, "policy.listen",
+                         config_error(each.text(), "it is in lmtp.listen, too", "give each service its own socket"));
+    out.socket_mode = *parse_mode(config.text("policy.socket-mode"));
+    out.refuse_unknown = config.text("policy.unknown") == "reject";
+    out.max_connections = count_of(config, "policy.max-connections");
+    out.idle_timeout = config.duration("policy.idle-timeout");
     return out;
 }
 

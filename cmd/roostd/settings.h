@@ -1,4 +1,4 @@
-// The [lmtp] settings, read and checked.
+// The [lmtp] and [policy] settings, read and checked.
 #pragma once
 
 #include "base/result.h"
@@ -32,7 +32,17 @@ struct LmtpSettings {
     std::shared_ptr<net::TlsContext> tls;  // null: none is offered
 };
 
+struct PolicySettings {
+    std::vector<net::Endpoint> listen;
+    mode_t socket_mode = 0;
+    bool refuse_unknown = false;
+    std::size_t max_connections = 0;
+    std::chrono::milliseconds idle_timeout{0};
+};
+
 // Reads the certificate, too. Errors (misconfigured) name the setting and where it stands.
 Result<LmtpSettings> read_lmtp_settings(const Config& config);
+// Errors as there; one is a socket that LMTP listens on already.
+Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSettings& lmtp);
 
 }  // namespace roost

@@ -125,6 +125,23 @@ constexpr Setting kCore[] = {
      "sends the same message to the same recipient again, which is then answered and not stored twice. 0s: it is "
      "stored twice."},
 
+    {"policy.listen", Kind::words, "", Level::file,
+     "Where roostd answers Postfix's check_policy_service, written as lmtp.listen. Empty: nowhere. A socket that the "
+     "service manager opened under the name \"policy\" (systemd: roostd-policy.socket) takes the place of all of "
+     "them."},
+    {"policy.socket-mode", Kind::mode, "0666", Level::file,
+     "The permissions of the Unix sockets: who may write to one learns whose mailbox is full."},
+    {"policy.unknown", Kind::choice, "dunno", Level::file,
+     "What is answered about a recipient that is not in the user database, or is disabled. dunno: nothing, for it may "
+     "be an alias that Postfix knows. reject: it is refused with 550 5.1.1 or 550 5.2.1.",
+     "dunno reject"},
+    {"policy.max-connections", Kind::count, "1000", Level::file,
+     "How many connections to the policy service there may be at a time; the next one is closed unanswered, and "
+     "Postfix defers. Each of its smtpd processes keeps one."},
+    {"policy.idle-timeout", Kind::duration, "10m", Level::file,
+     "How long to wait for a request to the policy service before the connection is closed. Postfix closes its own "
+     "after smtpd_policy_service_max_idle, 300s."},
+
     {"log.target", Kind::text, "stderr", Level::file,
      "Where the log goes: stderr, syslog (facility mail) or the absolute path of a file. With stderr, roost-deliver "
      "reports failures alone, because the MTA puts what it reads there into bounces and its own log."},

@@ -133,11 +133,13 @@ Result<std::vector<Listener>> Listener::open(const Endpoint& endpoint, mode_t mo
     return out;
 }
 
-Result<std::vector<Listener>> Listener::inherited() {
+Result<std::vector<Listener>> Listener::take_inherited() {
     std::vector<Listener> out;
     // NOLINTBEGIN(concurrency-mt-unsafe): no thread runs yet
     const int pid = number_in(std::getenv("LISTEN_PID"));
     const int count = number_in(std::getenv("LISTEN_FDS"));
+    const char* const given = std::getenv("LISTEN_FDNAMES");
+    std::string names(given == nullptr ? "" : given);
     for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) ::unsetenv(name);
     // NOLINTEND(concurrency-mt-unsafe)
     if (pid != ::getpid()) return out;
@@ -149,7 +151,11 @@ Result<std::vector<Listener>> Listener::inherited() {
                                 "it is no listening stream socket", "use ListenStream= in the socket unit");
         ::fcntl(fd, F_SETFD, FD_CLOEXEC);
         ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
-        out.push_back(Listener(Fd(fd), "descriptor " + std::to_string(fd)));
+        Listener made(Fd(fd), "descriptor " + std::to_string(fd));
+        made.inherited_ = true;
+        made.label_ = names.substr(0, names.find(':'));
+        names.erase(0, made.label_.size() + 1);
+        out.push_back(std::move(made));
     }
     return out;
 }
@@ -159,6 +165,8 @@ Listener& Listener::operator=(Listener&& other) noexcept {
     remove_file();
     fd_ = std::move(other.fd_);
     name_ = std::move(other.name_);
+    inherited_ = other.inherited_;
+    label_ = std::move(other.label_);
     path_ = std::exchange(other.path_, {});
     device_ = other.device_;
     inode_ = other.inode_;

@@ -26,9 +26,9 @@ public:
     // nobody listens on any more is replaced, anything else is not touched. Errors name the endpoint.
     static Result<std::vector<Listener>> open(const Endpoint& endpoint, mode_t mode);
 
-    // The sockets that the service manager opened for us (LISTEN_PID, LISTEN_FDS: sd_listen_fds(3)); empty if none.
-    // Removes the variables. Call it before any thread starts.
-    static Result<std::vector<Listener>> inherited();
+    // The sockets that the service manager opened for us (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES: sd_listen_fds(3));
+    // empty if none. Removes the variables. Call it before any thread starts.
+    static Result<std::vector<Listener>> take_inherited();
 
     Listener(Listener&& other) noexcept = default;
     Listener& operator=(Listener&& other) noexcept;
@@ -36,6 +36,9 @@ public:
 
     int fd() const { return fd_.get(); }
     const std::string& name() const { return name_; }
+    // Whether the service manager opened it, and the name that it gave it (FileDescriptorName=), if any.
+    bool inherited() const { return inherited_; }
+    const std::string& label() const { return label_; }
 
     // The next connection; nothing if there is none at the moment or it went away again. An Error (EMFILE and the
     // like) means that it is still waiting.
@@ -47,6 +50,8 @@ private:
 
     Fd fd_;
     std::string name_;
+    bool inherited_ = false;
+    std::string label_;
     std::string path_;  // of the socket file to remove; empty: none
     dev_t device_ = 0;  // of that file, for it may have been replaced by another process
     ino_t inode_ = 0;

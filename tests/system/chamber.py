@@ -174,7 +174,10 @@ class Chamber:
 
     def stop_roostd(self, number=signal.SIGTERM):
         if self.roostd:
-            self.roostd.send_signal(number)
+            # nsenter waits for the process that it started, and passes no signal on.
+            pid = self.roostd.pid
+            for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(child), number)
             self.roostd.wait(PATIENCE)
             self.roostd = None
 

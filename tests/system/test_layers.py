@@ -5,7 +5,7 @@ import re
 from conftest import BUILD, SOURCE
 
 ORDER = ["base", "config", "mail", "db", "dict", "quota", "user", "module", "store"]
-LEAVES = {"lmtp", "net"}
+LEAVES = {"lmtp", "net", "policy"}
 # Of lib, what is installed for authors of modules: a module of Roost's own has no more than theirs.
 MODULES_SEE = {"base", "config", "mail", "quota", "user", "module"}
 

@@ -10,6 +10,7 @@ from manpage import section
 
 SERVICE = BUILD / "etc" / "systemd" / "roostd.service"
 SOCKET = SOURCE / "etc" / "systemd" / "roostd.socket"
+POLICY = SOURCE / "etc" / "systemd" / "roostd-policy.socket"
 
 
 def values(unit, name):
@@ -22,8 +23,9 @@ def test_systemd_finds_nothing_wrong(tmp_path):
     program = BUILD / "cmd" / "roostd" / "roostd"
     service = tmp_path / SERVICE.name
     service.write_text(re.sub("^ExecStart=.*", f"ExecStart={program}", SERVICE.read_text(), flags=re.MULTILINE))
-    (tmp_path / SOCKET.name).write_text(SOCKET.read_text())
-    for unit in (service, tmp_path / SOCKET.name):
+    for socket in (SOCKET, POLICY):
+        (tmp_path / socket.name).write_text(socket.read_text())
+    for unit in (service, tmp_path / SOCKET.name, tmp_path / POLICY.name):
         result = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit], capture_output=True, text=True,
             check=False,
@@ -51,4 +53,6 @@ def test_the_service_keeps_the_promises_of_the_defaults():
     assert default("listen") == "unix:" + values(SOCKET, "ListenStream")[0]
     assert default("listen").startswith("unix:/run/" + values(SERVICE, "RuntimeDirectory")[0] + "/")
     assert default("socket-mode") == values(SOCKET, "SocketMode")[0]
+    assert values(POLICY, "FileDescriptorName") == ["policy"]
+    assert values(POLICY, "Service") == [SERVICE.name]
     assert "sd_notify" in section("roostd.8", "OPERATION")
