@@ -29,6 +29,7 @@ public:
                       const std::function<bool(std::string_view user, std::string_view value)>& visit,
                       Deadline deadline) override;
     const std::string& name() const override { return settings_.name; }
+    bool expires() const override { return !settings_.expire_secs.empty(); }
 
 private:
     // Connections that one call has for itself: calls do not wait for each other.
@@ -75,7 +76,7 @@ RedisDict::Loan::~Loan() {
 }
 
 Error RedisDict::refused(const RedisReply& reply) const {
-    Error out{Outcome::trouble, "the dict " + settings_.name, printable(reply.text), {}, 0};
+    Error out{Outcome::trouble, "cannot use the dict " + settings_.name, printable(reply.text), {}, 0};
     const std::string_view code = reply.error_code();
     if (code == "NOAUTH" || code == "NOPERM") {
         out.outcome = Outcome::misconfigured;

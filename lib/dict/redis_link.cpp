@@ -65,7 +65,8 @@ RedisLink::RedisLink(const RedisSettings& settings, RedisAddress address)
     : settings_(&settings), address_(std::move(address)) {}
 
 Error RedisLink::trouble(const std::string& why, std::string hint) const {
-    return {Outcome::trouble, "the dict " + settings_->name, address_.text() + ": " + why, std::move(hint), 0};
+    return {Outcome::trouble, "cannot use the dict " + settings_->name, address_.text() + ": " + why, std::move(hint),
+            0};
 }
 
 Result<std::unique_ptr<RedisLink>> RedisLink::connect(const RedisSettings& settings, const RedisLibraries& libraries,
@@ -148,7 +149,10 @@ Result<void> RedisLink::wait(short events, Deadline deadline) {
         const int ready = ::poll(&waiting, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 3'600'000)) + 1);
         if (ready > 0) return {};
         if (ready < 0 && errno != EINTR) return system_error(errno, "cannot wait for " + address_.text());
-        if (deadline.expired()) return trouble("no answer in time", "is Redis running there, and not overloaded?");
+        if (deadline.expired())
+            return trouble("no answer in time", settings_->tls.on
+                                                    ? "is Redis running there with TLS, and not overloaded?"
+                                                    : "is Redis running there, and not overloaded?");
     }
 }
 

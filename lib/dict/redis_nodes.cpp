@@ -44,7 +44,7 @@ Result<RedisLink*> RedisNodes::for_slot(std::uint16_t slot, Deadline deadline) {
     if (settings_.kind != RedisSettings::Kind::cluster) return link(*nodes_.front(), deadline);
     if (slots_[slot] == kNobody) {
         stale_ = true;
-        return Error{Outcome::trouble, "the dict " + settings_.name,
+        return Error{Outcome::trouble, "cannot use the dict " + settings_.name,
                      "no node of the cluster serves slot " + std::to_string(slot),
                      "see what redis-cli --cluster check says", 0};
     }
