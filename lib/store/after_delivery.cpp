@@ -263,7 +263,7 @@ bool AfterDelivery::take_noted() {
 void AfterDelivery::publish(Instance& instance, Clone& clone) {
     const milliseconds worked = thread_time();
     const Clock::time_point begin = Clock::now();
-    CloneFeed feed({instance, clone, &witnesses_, &stopping_});
+    CloneFeed feed({instance, clone, clone.dict().expires() ? nullptr : &witnesses_, &stopping_});
     const Drained drained = drain(outbox_, feed, std::nullopt, true);
     const Clock::time_point now = Clock::now();
     if (drained.everybody) next_check_ = std::max(next_check_, now + kCheckPart * (now - begin));
