@@ -79,7 +79,7 @@ void explain_mailbox(Explanation& out, Mda& mda, const User& user) {
     out.ready = *std::move(ready);
     out.limits = limits_of(user.settings());
     if (out.ready->complete()) {
-        auto usage = mda.usage(user, {out.size, 1});
+        auto usage = mda.usage(user, {}, {out.size, 1});
         if (!usage) return fail(out, usage.error());
         out.usage = *usage;
     }

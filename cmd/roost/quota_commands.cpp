@@ -72,7 +72,7 @@ Result<std::optional<Usage>> usage_of(Mda& mda, const User& user) {
     auto ready = mda.check(user);
     if (!ready) return std::move(ready).error();
     if (!ready->complete()) return std::optional<Usage>();
-    auto usage = mda.usage(user, {});
+    auto usage = mda.usage(user, {}, {});
     if (!usage) return std::move(usage).error();
     return std::optional(*usage);
 }
@@ -128,7 +128,7 @@ Result<int> recount(const Options& options, const Selection& selection, Config c
                              auto books = usage_of(mda, user);
                              // Books that cannot be read are no reason not to put them right.
                              if (books && !*books) return kSuccess;
-                             auto truth = mda.recount(user);
+                             auto truth = mda.recount(user, {});
                              if (!truth) return std::move(truth).error();
                              if (!listing) return kSuccess;
                              const Usage before = books ? **books : Usage{};
@@ -155,7 +155,7 @@ Result<int> check_books(const Options& options, const Selection& selection, cons
         auto books = usage_of(mda, user);
         if (!books) return std::move(books).error();
         if (!*books) return kSuccess;
-        auto truth = mda.recount(user);
+        auto truth = mda.recount(user, {});
         if (!truth) return std::move(truth).error();
         if (**books == *truth) return kSuccess;
         progress.wipe();

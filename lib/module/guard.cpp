@@ -72,11 +72,11 @@ public:
             return std::unique_ptr<Pending>(std::make_unique<GuardedPending>(module_, *std::move(pending)));
         });
     }
-    Result<Usage> usage(const User& user, const Usage& coming) override {
-        return guarded(module_, [&] { return inner_->usage(user, coming); });
+    Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {
+        return guarded(module_, [&] { return inner_->usage(user, account, coming); });
     }
-    Result<Usage> recount(const User& user) override {
-        return guarded(module_, [&] { return inner_->recount(user); });
+    Result<Usage> recount(const User& user, const Folder& account) override {
+        return guarded(module_, [&] { return inner_->recount(user, account); });
     }
     Result<void> purge(const User& user) override {
         return guarded(module_, [&] { return inner_->purge(user); });

@@ -1,8 +1,8 @@
 // The interface of an MDA module: one way to store mail.
 #pragma once
 
-#include "base/result.h"
 #include "base/folder.h"
+#include "base/result.h"
 #include "mail/message.h"
 #include "quota/limits.h"
 #include "user/user.h"
@@ -44,7 +44,8 @@ class Pending {
 public:
     virtual ~Pending() = default;
     virtual const SyncPlan& plan() const = 0;
-    // Makes the message visible to readers and counts it. Does no sync of its own unless the plan is empty.
+    // Makes the message visible to readers and counts it, in the account that the folder belongs to. Does no sync of
+    // its own unless the plan is empty.
     virtual Result<Receipt> publish() = 0;
     // Takes back what publish() made visible, unless a reader has moved it already: it could not be made safe, so the
     // MTA will bring the message again. Called after a publish() that worked; with an empty plan never needed.
@@ -85,11 +86,13 @@ public:
     // as `delivery` says; so is one that cannot be made.
     virtual Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                                      const Message& message) = 0;
-    // What the books say, never a walk in the common case. Where they say that `coming` on top would exceed the
-    // user's limits and may be out of date, the module looks at the store before it answers.
-    virtual Result<Usage> usage(const User& user, const Usage& coming) = 0;
-    // The truth, by looking at the store; puts the books right.
-    virtual Result<Usage> recount(const User& user) = 0;
+    // What the books of an account say, never a walk in the common case. `account`: empty for the mailbox without the
+    // folders that folder_rules() counts apart or nowhere; else one that it counts apart, which need not exist. Where
+    // they say that `coming` on top would exceed the account's limits and may be out of date, and where they were kept
+    // under other rules, the module looks at the store before it answers.
+    virtual Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) = 0;
+    // The truth of an account, by looking at the store; puts the books right.
+    virtual Result<Usage> recount(const User& user, const Folder& account) = 0;
     // Removes the user's mailbox with all mail in it, for `roost user remove --purge`.
     virtual Result<void> purge(const User& user) = 0;
 };

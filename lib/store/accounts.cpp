@@ -66,7 +66,7 @@ Result<Usage> Accounts::holding(const User& user, const Usage& coming) {
     auto ready = parts_.mda.check(user);
     if (!ready) return std::move(ready).error();
     if (!ready->complete()) return Usage{};
-    return parts_.mda.usage(user, coming);
+    return parts_.mda.usage(user, {}, coming);
 }
 
 // A user whose record cannot be read has no usage that could be known, and its mail is not delivered; one whose mailbox

@@ -18,7 +18,7 @@ Result<std::optional<Usage>> usage_of(Instance& instance, const User& user) {
     auto ready = instance.mda().check(user);
     if (!ready) return std::move(ready).error();
     if (!ready->complete()) return std::optional<Usage>();
-    auto usage = instance.mda().usage(user, {});
+    auto usage = instance.mda().usage(user, {}, {});
     if (!usage) return std::move(usage).error();
     return std::optional(*usage);
 }

@@ -12,7 +12,9 @@
 
 #include "base/log.h"
 #include "count.h"
+#include "folder.h"
 #include "size_file.h"
+#include "stamp.h"
 #include "unique_name.h"
 
 namespace roost::maildir {
@@ -26,11 +28,19 @@ constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName; }
 
 // What the file says, or nothing if it is to be counted.
-Result<std::optional<SizeFile>> read(Files& files, const Mailbox& mailbox, const Limits& limits) {
-    auto text = files.read_small(mailbox.ref(), kName, kSizeFileLimit - 1);
-    if (text) return parse_size_file(*text, limits);
-    if (text.error().sys == ENOENT || text.error().sys == EFBIG) return std::optional<SizeFile>();
-    return std::move(text).error();
+Result<std::optional<SizeFile>> read(Files& files, const Mailbox& mailbox, const Terms& terms) {
+    // Not blocking: a mail user may have put a FIFO there.
+    auto file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
+    if (!file && file.error().sys == ENOENT) return std::optional<SizeFile>();
+    if (!file) return std::move(file).error();
+    auto text = files.read_all(file->get(), path_of(mailbox), kSizeFileLimit - 1);
+    if (!text && text.error().sys == EFBIG) return std::optional<SizeFile>();
+    if (!text) return std::move(text).error();
+    const auto said = parse_size_file(*text, terms.limits);
+    if (!said) return said;
+    auto ours = has_stamp(files, mailbox, file->get(), terms);
+    if (!ours) return std::move(ours).error();
+    return *ours ? said : std::nullopt;
 }
 
 bool is_old(Files& files, const Mailbox& mailbox) {
@@ -38,11 +48,16 @@ bool is_old(Files& files, const Mailbox& mailbox) {
     return !st || std::time(nullptr) - st->st_mtime >= kStaleSeconds;
 }
 
-// Puts a new file in place of the old one.
-Result<void> write(Files& files, const Mailbox& mailbox, const Limits& limits, const Usage& used) {
+// A change within the same tick of the file system's clock as the last one seen is told apart by nothing.
+bool is_recent(const struct timespec& changed) { return changed.tv_sec >= std::time(nullptr) - 1; }
+
+// Puts a new file in place of the old one, with its stamp. The stamp comes first: a file with another's stamp is
+// counted anew, whoever was killed or faster in between.
+Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, const Count& count) {
     constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
     const auto number = [](std::uint64_t n) { return static_cast<std::int64_t>(n < kMost ? n : kMost); };
-    const std::string text = size_header(limits) + size_line(number(used.storage), number(used.messages));
+    const std::string text =
+        size_header(terms.limits) + size_line(number(count.used().storage), number(count.used().messages));
 
     auto maildir = open_maildir(files, mailbox.ref(), mailbox.directory_mode);
     if (!maildir) return std::move(maildir).error();
@@ -54,27 +69,43 @@ Result<void> write(Files& files, const Mailbox& mailbox, const Limits& limits, c
     const std::string path = tmp_path + "/" + name;
     Result<void> done = files.set_mode(fd->get(), mailbox.file_mode, path);
     if (done) done = files.write(fd->get(), text, path);
+    struct timespec changed = count.cur_changed();
+    if (is_recent(changed)) changed = {};
+    auto stamp = stamp_for(fd->get(), terms, changed);
+    if (done && !stamp) done = std::move(stamp).error();
+    if (done) done = write_stamp(files, mailbox, tmp, *stamp);
     if (done) done = files.rename(tmp, name, mailbox.ref(), kName);
     if (!done) static_cast<void>(files.unlink(tmp, name));
+    // Somebody who counts all folders may have removed the stamp in between, and would believe our file.
+    if (done && !stamp->empty() && !is_stamp(files, mailbox, *stamp)) return forget_count(files, mailbox);
     return done;
 }
 
 // Counts, and puts the books right; `written` tells whether that worked.
 Result<Usage> count_anew(Files& files, const Mailbox& mailbox, const Terms& terms, Result<void>& written) {
-    auto count = Count::make(files, mailbox, terms.count_trash);
+    auto count = Count::make(files, mailbox, terms.count_trash, terms.left_out);
     if (!count) return std::move(count).error();
-    written = write(files, mailbox, terms.limits, count->used());
+    written = write(files, mailbox, terms, *count);
     // A delivery while we counted may or may not be in the sum, and its own line went into the file that we replaced.
-    if (written && !count->still_holds(files, mailbox)) written = files.unlink(mailbox.ref(), kName);
+    if (written && !count->still_holds(files, mailbox)) written = forget_count(files, mailbox);
     return count->used();
 }
 
 }  // namespace
 
-Terms terms_of(const User& user) { return {limits_of(user.settings()), user.settings().flag("maildir.count-trash")}; }
+Terms terms_of(const User& user, const FolderRules& rules, const Folder& account) {
+    Terms out{rules.limits(account, limits_of(user.settings())),
+              user.settings().flag("maildir.count-trash"),
+              !account.empty(),
+              {}};
+    if (out.apart) return out;
+    for (const FolderRule& rule : rules.all())
+        if (rule.counted != FolderRule::Counted::mailbox) out.left_out.insert(folder_directory(rule.folder));
+    return out;
+}
 
 Result<Usage> usage(Files& files, const Mailbox& mailbox, const Terms& terms, const Usage& coming) {
-    auto books = read(files, mailbox, terms.limits);
+    auto books = read(files, mailbox, terms);
     if (!books) return std::move(books).error();
     if (*books) {
         const SizeFile& said = **books;
@@ -94,15 +125,48 @@ Result<Usage> recount(Files& files, const Mailbox& mailbox, const Terms& terms) 
     return counted;
 }
 
-Result<void> forget_count(Files& files, const Mailbox& mailbox) { return files.unlink(mailbox.ref(), kName); }
+Result<void> forget_count(Files& files, const Mailbox& mailbox) {
+    auto removed = files.unlink(mailbox.ref(), kName);
+    return removed ? remove_stamp(files, mailbox) : removed;
+}
+
+Result<void> forget_other_count(Files& files, const Mailbox& mailbox, const Terms& terms) {
+    auto file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
+    if (!file) return file.error().sys == ENOENT ? Result<void>() : std::move(file).error();
+    auto ours = has_stamp(files, mailbox, file->get(), terms);
+    if (!ours) return std::move(ours).error();
+    return *ours ? Result<void>() : forget_count(files, mailbox);
+}
+
+Result<std::optional<Mailbox>> open_folder_books(Files& files, const Mailbox& mailbox, const Folder& folder) {
+    const std::string name = folder_directory(folder);
+    const auto none = [](const Error& error) {
+        return error.sys == ENOENT || error.sys == ENOTDIR || error.sys == ENAMETOOLONG;
+    };
+    auto dir = files.open_dir(mailbox.ref(), name);
+    if (!dir && none(dir.error())) return std::optional<Mailbox>();
+    if (!dir) return std::move(dir).error();
+    Mailbox out{mailbox.path + "/" + name, *std::move(dir), mailbox.owner, mailbox.directory_mode, mailbox.file_mode};
+    auto cur = files.stat(out.ref(), "cur");
+    if (!cur && none(cur.error())) return std::optional<Mailbox>();
+    if (!cur) return std::move(cur).error();
+    return std::optional<Mailbox>(std::move(out));
+}
 
 Result<Entered> Entered::enter(Files& files, const Mailbox& mailbox, const Terms& terms, std::uint64_t bytes) {
     Entered out;
     out.bytes_ = bytes;
-    // Not blocking: a mail user may have put a FIFO there.
     auto file = files.open(mailbox.ref(), kName, O_RDWR | O_APPEND | O_NONBLOCK);
     if (!file && file.error().sys == ENOENT) return out;
     if (!file) return std::move(file).error();
+    // Books under other terms are not for this message.
+    auto ours = has_stamp(files, mailbox, file->get(), terms);
+    if (!ours) return std::move(ours).error();
+    if (!*ours) {
+        auto removed = forget_count(files, mailbox);
+        if (!removed) return std::move(removed).error();
+        return out;
+    }
     if (!needs_usage(terms.limits)) {
         // Without limits nobody asks for usage at each delivery, so nobody else would notice a file that is too long or
         // tells the limits of yesterday to an IMAP server.
@@ -110,7 +174,7 @@ Result<Entered> Entered::enter(Files& files, const Mailbox& mailbox, const Terms
         const ssize_t got = ::pread(file->get(), text.data(), text.size(), 0);
         const std::string_view said(text.data(), got < 0 ? 0 : static_cast<std::size_t>(got));
         if (said.size() >= kSizeFileLimit || !has_limits(said, terms.limits)) {
-            auto removed = files.unlink(mailbox.ref(), kName);
+            auto removed = forget_count(files, mailbox);
             if (!removed) return std::move(removed).error();
             return out;
         }
@@ -118,7 +182,7 @@ Result<Entered> Entered::enter(Files& files, const Mailbox& mailbox, const Terms
     auto written = files.write(file->get(), size_line(static_cast<std::int64_t>(bytes), 1), path_of(mailbox));
     if (!written) {
         // Part of the line may be there: without a file the next reader counts.
-        auto removed = files.unlink(mailbox.ref(), kName);
+        auto removed = forget_count(files, mailbox);
         if (!removed) return std::move(written).error();
         return out;
     }
@@ -129,7 +193,7 @@ Result<Entered> Entered::enter(Files& files, const Mailbox& mailbox, const Terms
 void Entered::take_back(Files& files, const Mailbox& mailbox) {
     if (!file_) return;
     const std::string line = size_line(-static_cast<std::int64_t>(bytes_), -1);
-    if (!files.write(file_.get(), line, path_of(mailbox))) static_cast<void>(files.unlink(mailbox.ref(), kName));
+    if (!files.write(file_.get(), line, path_of(mailbox))) static_cast<void>(forget_count(files, mailbox));
     file_.reset();
 }
 
@@ -139,7 +203,7 @@ void Entered::confirm(Files& files, const Mailbox& mailbox) {
                                 : static_cast<bool>(files.stat(mailbox.ref(), kName));
     file_.reset();
     if (!replaced) return;
-    auto removed = files.unlink(mailbox.ref(), kName);
+    auto removed = forget_count(files, mailbox);
     if (!removed) log(LogLevel::warning, removed.error().text());
 }
 

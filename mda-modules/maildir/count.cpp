@@ -33,15 +33,17 @@ bool is_marked_trashed(std::string_view name) {
     return info != std::string_view::npos && name.find('T', info + 3) != std::string_view::npos;
 }
 
-Result<Count> Count::make(Files& files, const Mailbox& mailbox, bool count_trash) {
+Result<Count> Count::make(Files& files, const Mailbox& mailbox, bool count_trash,
+                          const std::set<std::string>& left_out) {
     Count count;
     if (auto added = count.add_maildir(files, mailbox.ref(), {}, count_trash); !added) return std::move(added).error();
+    if (!count.seen_.empty()) count.cur_changed_ = count.seen_.back().changed;
     auto listing = files.open_dir(mailbox.ref(), ".");
     if (!listing) return std::move(listing).error();
     const std::string trash = folder_directory({"Trash"});
     auto listed = each_entry(listing->get(), mailbox.path, [&](const Entry& entry) -> Result<void> {
         if (!entry.name.starts_with('.') || (entry.type != DT_DIR && entry.type != DT_UNKNOWN)) return {};
-        if (entry.name == trash && !count_trash) return {};
+        if (left_out.contains(entry.name) || (entry.name == trash && !count_trash)) return {};
         auto dir = files.open_dir(mailbox.ref(), entry.name);
         if (!dir) {
             const int sys = dir.error().sys;

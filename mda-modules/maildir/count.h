@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <ctime>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,13 +23,18 @@ std::optional<std::uint64_t> size_in_name(std::string_view name);
 bool is_marked_trashed(std::string_view name);
 
 // A mailbox's usage at one moment: what lies in new and cur of INBOX and of each folder. Not counted: names that begin
-// with a dot, whatever is no regular file, dot directories without cur, and, unless `count_trash`, the folder Trash and
-// messages marked as trashed.
+// with a dot, whatever is no regular file, dot directories without cur, those `left_out`, and, unless `count_trash`,
+// the folder Trash and messages marked as trashed.
 class Count {
 public:
-    static Result<Count> make(Files& files, const Mailbox& mailbox, bool count_trash);
+    static Result<Count> make(Files& files, const Mailbox& mailbox, bool count_trash,
+                              const std::set<std::string>& left_out);
 
     const Usage& used() const { return used_; }
+    // When INBOX's cur last changed, before it was counted.
+    struct timespec cur_changed() const {
+        return cur_changed_;
+    }
     // False if a directory changed since it was counted.
     bool still_holds(Files& files, const Mailbox& mailbox) const;
 
@@ -45,6 +51,7 @@ private:
 
     Usage used_;
     std::vector<Seen> seen_;
+    struct timespec cur_changed_ {};
 };
 
 }  // namespace roost::maildir

@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "base/files.h"
-#include "base/result.h"
 #include "base/folder.h"
+#include "base/result.h"
 #include "mailbox.h"
 
 namespace roost::maildir {

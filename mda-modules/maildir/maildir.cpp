@@ -59,30 +59,36 @@ public:
                                              const Message& message) override {
         auto mailbox = open_mailbox(files_, user);
         if (!mailbox) return std::move(mailbox).error();
-        return stage(files_, *std::move(mailbox), terms_of(user), delivery, message);
+        return stage(files_, *std::move(mailbox), user, delivery, message);
     }
 
-    Result<Usage> usage(const User& user, const Usage& coming) override {
-        return with_mailbox(
-            user, [&](const Mailbox& mailbox) { return maildir::usage(files_, mailbox, terms_of(user), coming); });
+    Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {
+        return with_books(user, account, [&](const Mailbox& books, const Terms& terms) {
+            return maildir::usage(files_, books, terms, coming);
+        });
     }
 
-    Result<Usage> recount(const User& user) override {
-        return with_mailbox(user,
-                            [&](const Mailbox& mailbox) { return maildir::recount(files_, mailbox, terms_of(user)); });
+    Result<Usage> recount(const User& user, const Folder& account) override {
+        return with_books(user, account, [&](const Mailbox& books, const Terms& terms) {
+            return maildir::recount(files_, books, terms);
+        });
     }
 
     Result<void> purge(const User& user) override { return maildir::purge(files_, user); }
 
 private:
-    // Calls `work` with the user's mailbox, as its owner.
+    // Calls `work` with the mailbox or folder that the account's books are in, as its owner.
     template <class Work>
-    Result<Usage> with_mailbox(const User& user, Work work) {
+    Result<Usage> with_books(const User& user, const Folder& account, Work work) {
         auto mailbox = open_mailbox(files_, user);
         if (!mailbox) return std::move(mailbox).error();
         auto acting = ActAs::begin(mailbox->owner);
         if (!acting) return std::move(acting).error();
-        return work(*mailbox);
+        const Terms terms = terms_of(user, folder_rules(user.settings()), account);
+        if (account.empty()) return work(*mailbox, terms);
+        auto folder = open_folder_books(files_, *mailbox, account);
+        if (!folder) return std::move(folder).error();
+        return *folder ? work(**folder, terms) : Usage{};
     }
 
     Files& files_;

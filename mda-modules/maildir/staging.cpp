@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "book_entry.h"
 #include "folder.h"
 #include "stale.h"
 #include "unique_name.h"
@@ -21,11 +22,11 @@ constexpr int kTries = 16;
 
 class StagedMail final : public Pending {
 public:
-    StagedMail(Files& files, Mailbox mailbox, Target target, const Terms& terms, std::string tags, std::uint64_t size)
+    StagedMail(Files& files, Mailbox mailbox, Target target, BookEntry books, std::string tags, std::uint64_t size)
         : files_(files),
           mailbox_(std::move(mailbox)),
           target_(std::move(target)),
-          terms_(terms),
+          books_(std::move(books)),
           tags_(std::move(tags)),
           size_(size),
           tmp_path_(target_.maildir.tmp_path()),
@@ -52,21 +53,17 @@ public:
                          0};
         auto acting = ActAs::begin(mailbox_.owner);
         if (!acting) return std::move(acting).error();
-        std::optional<Entered> entered;
-        if (terms_.count_trash || !is_trash(target_.folder)) {
-            auto done = Entered::enter(files_, mailbox_, terms_, size_);
-            if (!done) return std::move(done).error();
-            entered.emplace(*std::move(done));
-        }
+        auto entered = books_.enter(files_, mailbox_, size_);
+        if (!entered) return std::move(entered).error();
         std::string final_name = name_;
         auto moved = move_to(final_name);
         if (!moved) {
-            if (entered) entered->take_back(files_, mailbox_);
+            books_.take_back(files_, mailbox_);
             return std::move(moved).error();
         }
         name_.clear();
         published_ = final_name;
-        if (entered) entered->confirm(files_, mailbox_);
+        books_.confirm(files_, mailbox_);
         return Receipt{target_.folder, fresh_path_ + "/" + final_name, size_};
     }
 
@@ -79,7 +76,7 @@ public:
         if (!moved && moved.error().sys == ENOENT) return {};
         if (!moved) return moved;
         name_ = published_;
-        return forget_count(files_, mailbox_);
+        return books_.forget(files_, mailbox_);
     }
 
     // Fills tmp/, as the mailbox's owner.
@@ -162,7 +159,7 @@ private:
     Files& files_;
     Mailbox mailbox_;
     Target target_;
-    Terms terms_;
+    BookEntry books_;
     std::string tags_;
     std::uint64_t size_;
     std::string tmp_path_;
@@ -183,7 +180,7 @@ std::uint64_t bare_newlines(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const Terms& terms, const Delivery& delivery,
+Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const User& user, const Delivery& delivery,
                                        const Message& message) {
     const std::uint64_t size = delivery.header.size() + message.size();
     const std::uint64_t with_crlf = size + bare_newlines(delivery.header) + message.bare_newlines();
@@ -196,7 +193,8 @@ Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const Term
         if (!target) return std::move(target).error();
         const std::string tmp_path = target->maildir.tmp_path();
         remove_stale(files, {target->maildir.tmp.get(), tmp_path});
-        staged = std::make_unique<StagedMail>(files, std::move(mailbox), *std::move(target), terms,
+        BookEntry books(user, target->folder);
+        staged = std::make_unique<StagedMail>(files, std::move(mailbox), *std::move(target), std::move(books),
                                               size_tags(size, with_crlf), size);
         auto filled = staged->fill(delivery, message);
         if (!filled) return std::move(filled).error();

@@ -5,7 +5,6 @@
 
 #include "base/files.h"
 #include "base/result.h"
-#include "books.h"
 #include "mailbox.h"
 #include "module/mda.h"
 
@@ -13,7 +12,7 @@ namespace roost::maildir {
 
 // Writes the message into the target folder's tmp/, or links or clones the twin's file there, and returns what is left
 // to do. Takes the mailbox over. Stale files in that tmp/ are removed in passing.
-Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const Terms& terms, const Delivery& delivery,
+Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const User& user, const Delivery& delivery,
                                        const Message& message);
 
 }  // namespace roost::maildir

@@ -77,11 +77,13 @@ public:
         if (!text) return std::move(text).error();
         return std::unique_ptr<Pending>(std::make_unique<MboxPending>(*std::move(target), *std::move(text)));
     }
-    Result<Usage> usage(const User& user, const Usage& /*coming*/) override {
+    Result<Usage> usage(const User& user, const Folder& account, const Usage& /*coming*/) override {
         // Books that fit their file are never out of date.
-        return count_usage(files_, rules_, user, Look::books);
+        return count_usage(files_, rules_, user, account, Look::books);
     }
-    Result<Usage> recount(const User& user) override { return count_usage(files_, rules_, user, Look::store); }
+    Result<Usage> recount(const User& user, const Folder& account) override {
+        return count_usage(files_, rules_, user, account, Look::store);
+    }
     Result<void> purge(const User& user) override { return mbox::purge(files_, user); }
 
 private:

@@ -119,54 +119,6 @@ Result<std::string> disk_name(const std::string& component) {
         Outcome::malformed, "folder name '" + printable(component) + "'", "an mbox file cannot have it", {}, 0};
 }
 
-// Walks down to the directory that holds the folder's file. Nothing: it is missing, and stays so.
-struct FolderFile {
-    Fd dir;
-    std::string dir_path;
-    std::string name;
-    std::vector<Fd> way;  // the directories above `dir`
-};
-Result<std::optional<FolderFile>> find_folder(Files& files, const Rules& rules, const User& user, const Place& place,
-                                              const Folder& folder, bool create) {
-    FolderFile at;
-    auto top = files.open_dir({AT_FDCWD, {}}, place.folders);
-    if (!top && top.error().sys == ENOENT) {
-        // INBOX's directory is there: so must folders below it be, if there are any.
-        if (!place.folders_inside()) return vanished(place.folders, user);
-        if (!create) return std::optional<FolderFile>();
-        top = make_dir(files, place.folders, directory_mode(user), Files::Follow::no);
-    }
-    if (!top) return std::move(top).error();
-    at.dir = *std::move(top);
-    at.dir_path = place.folders;
-    for (const std::string& component : folder) {
-        auto name = disk_name(component);
-        if (!name) return std::move(name).error();
-        at.name = *std::move(name);
-        if (rules.folder_file.empty() && &component == &folder.back()) break;
-        const DirRef above{at.dir.get(), at.dir_path};
-        auto below = files.open_dir(above, at.name);
-        if (!below && below.error().sys == ENOENT) {
-            if (!create) return std::optional<FolderFile>();
-            auto made = files.make_dir(above, at.name, directory_mode(user));
-            if (!made) return std::move(made).error();
-            below = files.open_dir(above, at.name);
-        }
-        if (!below) return std::move(below).error();
-        at.way.push_back(std::exchange(at.dir, *std::move(below)));
-        at.dir_path += "/" + at.name;
-    }
-    if (!rules.folder_file.empty()) at.name = rules.folder_file;
-    return std::optional<FolderFile>(std::move(at));
-}
-
-// A folder whose name another kind of file has, or that no file system could hold, cannot be made. A link is not such a
-// case: somebody planted it.
-bool cannot_be(const Error& error) {
-    return error.sys == ENOTDIR || error.sys == EISDIR || error.sys == ENAMETOOLONG ||
-           error.outcome == Outcome::malformed;
-}
-
 Result<std::optional<Mailbox>> open_folder(Files& files, const Rules& rules, const User& user, const Place& place,
                                            const Folder& folder, bool create) {
     auto file = find_folder(files, rules, user, place, folder, create);
@@ -261,6 +213,57 @@ Result<void> purge(Files& files, const User& user) {
 
 Result<Fd> open_inbox_dir(Files& files, const Place& place) {
     return files.open_dir({AT_FDCWD, {}}, place.dir, place.links());
+}
+
+Result<std::optional<FolderFile>> find_folder(Files& files, const Rules& rules, const User& user, const Place& place,
+                                              const Folder& folder, bool create) {
+    FolderFile at;
+    auto top = files.open_dir({AT_FDCWD, {}}, place.folders);
+    if (!top && top.error().sys == ENOENT) {
+        // INBOX's directory is there: so must folders below it be, if there are any.
+        if (!place.folders_inside()) return vanished(place.folders, user);
+        if (!create) return std::optional<FolderFile>();
+        top = make_dir(files, place.folders, directory_mode(user), Files::Follow::no);
+    }
+    if (!top) return std::move(top).error();
+    at.dir = *std::move(top);
+    at.dir_path = place.folders;
+    for (const std::string& component : folder) {
+        auto name = disk_name(component);
+        if (!name) return std::move(name).error();
+        at.name = *std::move(name);
+        if (rules.folder_file.empty() && &component == &folder.back()) break;
+        const DirRef above{at.dir.get(), at.dir_path};
+        auto below = files.open_dir(above, at.name);
+        if (!below && below.error().sys == ENOENT) {
+            if (!create) return std::optional<FolderFile>();
+            auto made = files.make_dir(above, at.name, directory_mode(user));
+            if (!made) return std::move(made).error();
+            below = files.open_dir(above, at.name);
+        }
+        if (!below) return std::move(below).error();
+        at.way.push_back(std::exchange(at.dir, *std::move(below)));
+        at.dir_path += "/" + at.name;
+    }
+    if (!rules.folder_file.empty()) at.name = rules.folder_file;
+    return std::optional<FolderFile>(std::move(at));
+}
+
+// A folder whose name another kind of file has, or that no file system could hold, cannot be made. A link is not such a
+// case: somebody planted it.
+bool cannot_be(const Error& error) {
+    return error.sys == ENOTDIR || error.sys == EISDIR || error.sys == ENAMETOOLONG ||
+           error.outcome == Outcome::malformed;
+}
+
+std::optional<std::string> folder_path(const Rules& rules, const Place& place, const Folder& folder) {
+    std::string path = place.folders;
+    for (const std::string& component : folder) {
+        auto name = disk_name(component);
+        if (!name) return std::nullopt;
+        path += "/" + *name;
+    }
+    return rules.folder_file.empty() ? path : path + "/" + rules.folder_file;
 }
 
 Result<Target> open_target(Files& files, const Rules& rules, const User& user, const Folder& folder, bool create) {

@@ -2,13 +2,15 @@
 #pragma once
 
 #include "base/files.h"
+#include "base/folder.h"
 #include "base/result.h"
 #include "config/setting.h"
-#include "base/folder.h"
 #include "mailbox.h"
 #include "user/user.h"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace roost::mbox {
 
@@ -41,6 +43,20 @@ Result<void> purge(Files& files, const User& user);
 
 // Opens the directory of INBOX. An Error if it is gone.
 Result<Fd> open_inbox_dir(Files& files, const Place& place);
+
+// The file of a folder. Nothing: it is missing, and stays so, for `create` is not set.
+struct FolderFile {
+    Fd dir;
+    std::string dir_path;
+    std::string name;
+    std::vector<Fd> way;  // the directories above `dir`
+};
+Result<std::optional<FolderFile>> find_folder(Files& files, const Rules& rules, const User& user, const Place& place,
+                                              const Folder& folder, bool create);
+// True of an Error of find_folder's that says that there can be no such folder.
+bool cannot_be(const Error& error);
+// The path of the folder's file; nothing if there can be no such folder.
+std::optional<std::string> folder_path(const Rules& rules, const Place& place, const Folder& folder);
 
 struct Target {
     Folder folder;

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "base/log.h"
 #include "journal.h"
+#include "quota/folder_rules.h"
 #include "text.h"
 #include "tree.h"
 
@@ -108,22 +111,45 @@ private:
     Usage total_;
 };
 
+// The paths of the files of folders that do not count in the mailbox.
+std::set<std::string> left_out(const Rules& rules, const User& user, const Place& place) {
+    std::set<std::string> out;
+    const FolderRules folders = folder_rules(user.settings());
+    for (const FolderRule& rule : folders.all())
+        if (rule.counted != FolderRule::Counted::mailbox)
+            if (auto path = folder_path(rules, place, rule.folder)) out.insert(*std::move(path));
+    return out;
+}
+
 }  // namespace
 
-Result<Usage> count_usage(Files& files, const Rules& rules, const User& user, Look look) {
+Result<Usage> count_usage(Files& files, const Rules& rules, const User& user, const Folder& account, Look look) {
     auto place = Place::of(user);
     if (!place) return std::move(place).error();
     auto dir = open_inbox_dir(files, *place);
     if (!dir) return std::move(dir).error();
     Counter counter(files, rules, look);
+    if (!account.empty()) {
+        auto file = find_folder(files, rules, user, *place, account, false);
+        if (!file) return cannot_be(file.error()) ? Result<Usage>(Usage{}) : std::move(file).error();
+        if (!*file) return Usage{};
+        const DirRef at{(*file)->dir.get(), (*file)->dir_path};
+        // Without mbox.folder-file, a directory is no folder.
+        if (const auto st = files.stat(at, (*file)->name); st && S_ISDIR(st->st_mode)) return Usage{};
+        auto added = counter.add(at, (*file)->name, true);
+        if (!added) return std::move(added).error();
+        return counter.total();
+    }
     auto added = counter.add({dir->get(), place->dir}, place->name, false);
     if (!added) return std::move(added).error();
     auto folders = files.open_dir({AT_FDCWD, {}}, place->folders);
     if (!folders && folders.error().sys == ENOENT) return counter.total();
     if (!folders) return std::move(folders).error();
+    const std::set<std::string> others = left_out(rules, user, *place);
     added = each_file(files, {folders->get(), place->folders}, [&](DirRef at, const std::string& name) -> Result<void> {
         // Names with a leading dot are books and other programs' indexes.
         if (name.starts_with('.') || name.ends_with(".lock")) return {};
+        if (others.contains(std::string(at.path) + "/" + name)) return {};
         return counter.add(at, name, true);
     });
     if (!added) return std::move(added).error();

@@ -227,7 +227,7 @@ TEST_CASE("threads that deliver to one mailbox at once lose nothing and count ri
         threads.emplace_back([&, t] {
             for (int i = 0; i < kEach; ++i) {
                 const std::string text = std::to_string(t) + "/" + std::to_string(i) + "\n";
-                if (!site.mda().usage(alice, {text.size(), 1})) ++failures;
+                if (!site.mda().usage(alice, {}, {text.size(), 1})) ++failures;
                 if (!site.deliver(alice, text, to(i % 3 == 0 ? Folder{"New"} : Folder{}))) ++failures;
             }
         });

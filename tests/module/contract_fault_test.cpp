@@ -41,7 +41,7 @@ TEST_CASE("whichever operation of a delivery fails, mail is whole, counted, and 
 
         site.files().arm(nth, sys);
         const auto failed = [&]() -> std::optional<Error> {
-            auto used = site.mda().usage(user, {100, 1});
+            auto used = site.mda().usage(user, {}, {100, 1});
             if (!used) return used.error();
             auto receipt = site.deliver(user, "second\n", delivery);
             if (!receipt) return receipt.error();
@@ -108,7 +108,7 @@ TEST_CASE("a recount that fails at any operation is an Error or right, and does 
         const User user = site.with_mailbox("u" + std::to_string(nth) + "@example.org");
         const Receipt receipt = site.delivered(user, "first\n");
         site.files().arm(nth, EIO);
-        const auto counted = site.mda().recount(user);
+        const auto counted = site.mda().recount(user, {});
         fired = site.files().fired();
         site.files().disarm();
         const Usage expected{receipt.stored, 1};

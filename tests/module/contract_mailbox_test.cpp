@@ -138,8 +138,8 @@ TEST_CASE("a mailbox that vanished as a whole is a temporary failure, never a ne
         CHECK(is_temporary(failed.error().outcome));
         CHECK(failed.error().text().find("mounted") != std::string::npos);
     }
-    CHECK_FALSE(site.mda().usage(alice, {}));
-    CHECK_FALSE(site.mda().recount(alice));
+    CHECK_FALSE(site.mda().usage(alice, {}, {}));
+    CHECK_FALSE(site.mda().recount(alice, {}));
     CHECK_FALSE(site.reader().exists(*alice.record().allocation));
 }
 

@@ -343,8 +343,72 @@ TEST_CASE("usage is known even where it cannot be written down", "[maildir]") {
         return called == "write" ? ENOSPC : 0;
     };
     CHECK(site.usage(alice) == Usage{10, 1});
-    const auto failed = site.mda().recount(alice);
+    const auto failed = site.mda().recount(alice, {});
     REQUIRE_FALSE(failed);
     CHECK(failed.error().outcome == Outcome::store_full);
     CHECK(site.reader().leftovers(alice).empty());
+}
+
+TEST_CASE("a folder counted apart has a maildirsize of its own with its own limits, and the mailbox's leaves it out",
+          "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox(
+        "alice@example.org",
+        {{"quota.storage", "1000"}, {"quota.folder.Spam.storage", "500"}, {"quota.folder.Spam.messages", "7"}});
+    const Delivery spam{{"Spam"}, true, {}, nullptr};
+    site.delivered(alice, kTen, spam);
+    site.delivered(alice, kTen);
+    CHECK(site.usage(alice) == Usage{10, 1});
+    CHECK(site.usage(alice, {}, {"Spam"}) == Usage{10, 1});
+    CHECK(books(alice) == "1000S\n10 1\n");
+    const fs::path own = root_of(alice) / ".Spam" / "maildirsize";
+    CHECK(MaildirReader::contents(own) == "500S,7C\n10 1\n");
+    site.delivered(alice, kTen);
+    CHECK(books(alice) == "1000S\n10 1\n10 1\n");
+}
+
+TEST_CASE("the books of a folder counted apart are believed until a mail program changes the folder", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org", {{"quota.folder.Spam.storage", "1000"}});
+    const Folder spam{"Spam"};
+    const fs::path cur = root_of(alice) / ".Spam" / "cur";
+    const fs::path own = root_of(alice) / ".Spam" / "maildirsize";
+    site.delivered(alice, kTen, {spam, true, {}, nullptr});
+    make_older(cur, 10);
+    CHECK(site.usage(alice, {}, spam) == Usage{10, 1});
+    site.delivered(alice, kTen, {spam, true, {}, nullptr});
+    CHECK(MaildirReader::contents(own) == "1000S\n10 1\n10 1\n");
+    fs::resize_file(own, 0);
+    {
+        std::ofstream out(own, std::ios::binary | std::ios::app);
+        out << "1000S\n70 7\n";
+    }
+    CHECK(site.usage(alice, {}, spam) == Usage{70, 7});
+    put(cur / "1.x:2,S", kTen);
+    CHECK(site.usage(alice, {}, spam) == Usage{30, 3});
+}
+
+TEST_CASE("a maildirsize that another program wrote is counted anew where folders are left out", "[maildir]") {
+    Site site;
+    const User alice =
+        site.with_mailbox("alice@example.org", {{"quota.storage", "1000"}, {"quota.folder.Spam.ignore", "yes"}});
+    site.delivered(alice, kTen);
+    CHECK(site.usage(alice) == Usage{10, 1});
+    put(root_of(alice) / "tmp" / "another", "1000S\n80 8\n");
+    fs::rename(root_of(alice) / "tmp" / "another", books_of(alice));
+    CHECK(site.usage(alice) == Usage{10, 1});
+    // What it appends is believed.
+    std::ofstream(books_of(alice), std::ios::app) << "5 1\n";
+    CHECK(site.usage(alice) == Usage{15, 2});
+}
+
+TEST_CASE("the folder Trash counts where its rule says, whatever maildir.count-trash says of it", "[maildir]") {
+    const std::string count_trash = GENERATE("yes", "no");
+    Site site({"maildir.count-trash=" + count_trash});
+    const User alice = site.with_mailbox("alice@example.org", {{"quota.folder.Trash.storage", "1000"}});
+    CHECK(site.usage(alice) == Usage{});
+    site.delivered(alice, kTen, {{"Trash"}, true, {}, nullptr});
+    CHECK(site.usage(alice) == Usage{});
+    CHECK(site.usage(alice, {}, {"Trash"}) == Usage{10, 1});
+    CHECK(site.recount(alice, {"Trash"}) == Usage{10, 1});
 }

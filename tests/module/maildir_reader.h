@@ -23,6 +23,9 @@ public:
     bool has_folder(const User& user, const Folder& folder) const override {
         return std::filesystem::is_directory(directory(user, folder) / "cur");
     }
+    void add(const User& user, const Folder& folder, const std::string& message) const override {
+        std::ofstream(directory(user, folder) / "cur" / "1000000000.another.host:2,S", std::ios::binary) << message;
+    }
     std::string as_stored(std::string message) const override { return message; }
     bool exists(const Settings& allocation) const override {
         return std::filesystem::exists(allocation.at("maildir.path"));

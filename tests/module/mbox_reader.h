@@ -23,6 +23,11 @@ public:
     bool has_folder(const User& user, const Folder& folder) const override {
         return std::filesystem::is_regular_file(file(user, folder));
     }
+    void add(const User& user, const Folder& folder, const std::string& message) const override {
+        std::ofstream(file(user, folder), std::ios::binary | std::ios::app)
+            << "From another@example.org Sat Jan  1 00:00:00 2022\n"
+            << message << '\n';
+    }
     // A message ends with a newline; all else comes back as it was.
     std::string as_stored(std::string message) const override {
         if (!message.empty() && message.back() != '\n') message += '\n';

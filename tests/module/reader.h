@@ -22,6 +22,8 @@ public:
     virtual std::vector<std::string> messages(const User& user, const Folder& folder) const = 0;
     // The folder is there for a mail program.
     virtual bool has_folder(const User& user, const Folder& folder) const = 0;
+    // Puts a message into a folder that is there, as a mail program does.
+    virtual void add(const User& user, const Folder& folder, const std::string& message) const = 0;
     // What the format makes of a message: as it comes back.
     virtual std::string as_stored(std::string message) const = 0;
     // The mailbox is there, or any part of it.

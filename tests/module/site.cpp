@@ -84,8 +84,10 @@ Receipt Site::delivered(const User& user, const std::string& message, const Deli
     return must(deliver(user, message, delivery));
 }
 
-Usage Site::usage(const User& user, const Usage& coming) { return must(mda_->usage(user, coming)); }
-Usage Site::recount(const User& user) { return must(mda_->recount(user)); }
+Usage Site::usage(const User& user, const Usage& coming, const Folder& account) {
+    return must(mda_->usage(user, account, coming));
+}
+Usage Site::recount(const User& user, const Folder& account) { return must(mda_->recount(user, account)); }
 
 std::vector<std::string> Site::messages(const User& user, const Folder& folder) {
     auto out = reader_->messages(user, folder);

@@ -56,8 +56,9 @@ public:
     Receipt delivered(const User& user, const std::string& message, const Delivery& delivery = {});
     // As if the program had ended and begun anew: a sync that failed is forgotten.
     void restart() { durability_ = make_fsync_durability(files_); }
-    Usage usage(const User& user, const Usage& coming = {});
-    Usage recount(const User& user);
+    // Of the mailbox, or of a folder that is counted apart.
+    Usage usage(const User& user, const Usage& coming = {}, const Folder& account = {});
+    Usage recount(const User& user, const Folder& account = {});
 
     // All messages that a mail program sees in one folder, sorted.
     std::vector<std::string> messages(const User& user, const Folder& folder = {});

@@ -68,8 +68,10 @@ public:
                                              const Message& /*message*/) override {
         return config_error("prepare", "not here");
     }
-    Result<Usage> usage(const User& /*user*/, const Usage& /*coming*/) override { return Usage{}; }
-    Result<Usage> recount(const User& /*user*/) override { return Usage{}; }
+    Result<Usage> usage(const User& /*user*/, const Folder& /*account*/, const Usage& /*coming*/) override {
+        return Usage{};
+    }
+    Result<Usage> recount(const User& /*user*/, const Folder& /*account*/) override { return Usage{}; }
     Result<void> purge(const User& /*user*/) override { return {}; }
 
     std::string key = "fake.path";

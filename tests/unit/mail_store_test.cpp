@@ -75,8 +75,10 @@ public:
         if (!read) return std::move(read).error();
         return std::unique_ptr<Pending>(std::make_unique<Staged>(*this, user.name(), delivery.folder, bytes));
     }
-    Result<Usage> usage(const User& user, const Usage&) override { return recount(user); }
-    Result<Usage> recount(const User& user) override {
+    Result<Usage> usage(const User& user, const Folder& account, const Usage&) override {
+        return recount(user, account);
+    }
+    Result<Usage> recount(const User& user, const Folder& /*account*/) override {
         Usage usage;
         for (const auto& [box, messages] : boxes)
             if (box.starts_with(user.name() + "/"))
