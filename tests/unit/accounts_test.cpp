@@ -26,13 +26,13 @@ public:
         if (user.allocated("box.name") != nullptr) return Readiness{};
         return Readiness{{"box.name"}};
     }
-    Result<Usage> usage(const User& user, const Usage&) override {
+    Result<Usage> usage(const User& user, const Folder& /*account*/, const Usage&) override {
         const std::lock_guard lock(mutex_);
         ++looks;
         if (user.name() == unreadable) return system_error(EIO, "cannot read the mailbox");
         return boxes[user.name()];
     }
-    Result<Usage> recount(const User& user) override { return usage(user, {}); }
+    Result<Usage> recount(const User& user, const Folder& account) override { return usage(user, account, {}); }
     Result<Settings> allocate(const User&) override { return Settings{}; }
     Result<void> release(const User&, const Settings&) override { return {}; }
     Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery&, const Message&) override {
