@@ -173,20 +173,28 @@ def test_the_exit_statuses_and_codes_in_the_manual_are_those_of_the_table_of_out
 
 
 @pytest.mark.parametrize(
-    ("begin", "recipe"),
+    ("page", "begin", "recipe"),
     [
-        ("roost unix", "postfix/master.cf"),
-        ("virtual_mailbox_domains", "postfix/main.cf"),
-        ("roost:", "exim/transport"),
-        ("action", "opensmtpd/smtpd.conf"),
+        ("roost-deliver.8", "roost unix", "postfix/master.cf"),
+        ("roost-deliver.8", "virtual_mailbox_domains", "postfix/main.cf"),
+        ("roost-deliver.8", "roost:", "exim/transport"),
+        ("roost-deliver.8", "action", "opensmtpd/smtpd.conf"),
+        ("roostd.8", "virtual_mailbox_domains", "postfix/lmtp.cf"),
+        ("roostd.8", "virtual_transport = lmtp:inet", "postfix/lmtp.cf"),
+        ("roostd.8", "roost:\n  driver = lmtp\n  socket", "exim/lmtp-socket"),
+        ("roostd.8", "roost:\n  driver = smtp", "exim/lmtp-tcp"),
+        ("roostd.8", "roost:\n  driver = lmtp\n  command", "exim/lmtp-command"),
+        ("roostd.8", "action", "opensmtpd/lmtp.conf"),
     ],
 )
-def test_the_examples_for_mtas_say_what_the_recipes_say(begin, recipe):
+def test_the_examples_for_mtas_say_what_the_recipes_say(page, begin, recipe):
     text = (SOURCE / "etc" / "recipes" / recipe).read_text()
     text = text.replace("@ROOST_DELIVER@", "/usr/local/libexec/roost-deliver")
-    text = " ".join(line for line in text.splitlines() if not line.startswith("#"))
+    text = text.replace("@ROOSTD@", "/usr/local/sbin/roostd")
+    # Settings that are commented out are choices; what follows "# " is said to the reader.
+    text = " ".join(line.removeprefix("#") for line in text.splitlines() if not re.match("#( |$)", line))
     text = " ".join(text.split())
-    for line in literal_block("roost-deliver.8", begin).splitlines():
+    for line in literal_block(page, begin).splitlines():
         assert " ".join(line.removesuffix("\\").split()) in text
 
 
