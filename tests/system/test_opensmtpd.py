@@ -1,59 +1,22 @@
 """A real OpenSMTPD that delivers by an mda action, configured with the very text of etc/recipes/opensmtpd."""
 
-import re
-import subprocess
-
 import pytest
 
-from chamber import RECIPES, Chamber, fields_of
-from conftest import SAMPLE, clean_env
-
-ALICE, BOB = "alice@example.org", "bob@example.org"
-LOG = "/var/log/smtpd.log"
+from chamber import fields_of
+from conftest import SAMPLE
+from mtas import ALICE, BOB, OpenSmtpd, recipe
 
 
 @pytest.fixture(scope="module")
 def smtpd(module_path):
-    chamber = Chamber(module_path, "opensmtpd")
-    server = None
-    try:
-        for user in ("opensmtpd", "opensmtpq"):
-            chamber.check("useradd", "--system", "--user-group", "--home-dir", "/var/lib/opensmtpd/empty", user)
-        chamber.check("install", "-d", "-m", "711", "/var/spool/smtpd")
-        chamber.check("install", "-d", "-m", "755", "/var/lib/opensmtpd/empty", "/run/opensmtpd")
-        chamber.check("chown", "root:opensmtpq", "/usr/sbin/smtpctl")
-        chamber.check("chmod", "2755", "/usr/sbin/smtpctl")
-        chamber.write("/etc/smtpd.conf", (RECIPES / "opensmtpd/smtpd.conf").read_text())
-        chamber.write("/etc/mailname", "mx.example.net\n")
-        with chamber.path(LOG).open("w") as log:
-            server = subprocess.Popen(chamber.inside("smtpd", "-d", "-v"), stdin=subprocess.DEVNULL, stdout=log,
-                                      stderr=log, env=clean_env())
-        chamber.wait_for(LOG, "smtpd ready|info: OpenSMTPD .* starting")
-        chamber.add(ALICE, BOB)
-        yield chamber
-    finally:
-        chamber.close()
-        if server:
-            server.wait()
-
-
-def send(chamber, *recipients, sender=BOB, message=SAMPLE):
-    """Hands a message to smtpd; returns how long the log was before."""
-    before = len(chamber.read(LOG))
-    chamber.check("sendmail", "-f", sender, *recipients, stdin=message)
-    return before
-
-
-def verdict(chamber, before, recipient):
-    """What smtpd logged for a recipient since then: (result, reason)."""
-    found = chamber.wait_for(LOG, rf"(?s).{{{before}}}.*?mda delivery [^\n]*to=<{re.escape(recipient)}>[^\n]*"
-                                  r'result="?(\w+)"? stat="?([^\n]*?)"?\n')
-    return found.groups()
+    made = OpenSmtpd(module_path, recipe("opensmtpd/smtpd.conf"))
+    yield made
+    made.close()
 
 
 def test_mail_is_delivered_into_a_mailbox_that_did_not_exist(smtpd):
-    before = send(smtpd, ALICE)
-    assert verdict(smtpd, before, ALICE)[0] == "Ok"
+    before = smtpd.send(ALICE)
+    assert smtpd.verdict(before, ALICE)[0] == "Ok"
     (message,) = smtpd.wait_for_messages(1, ALICE)
     assert message.endswith(SAMPLE.partition(b"\n\n")[2])
     assert fields_of(message, "Return-Path") == [f"<{BOB}>"]
@@ -62,8 +25,8 @@ def test_mail_is_delivered_into_a_mailbox_that_did_not_exist(smtpd):
 
 def test_unknown_user_bounces(smtpd):
     smtpd.add("sender1@example.org")
-    before = send(smtpd, "nobody@example.org", sender="sender1@example.org")
-    assert verdict(smtpd, before, "nobody@example.org")[0] == "PermFail"
+    before = smtpd.send("nobody@example.org", sender="sender1@example.org")
+    assert smtpd.verdict(before, "nobody@example.org")[0] == "PermFail"
     (bounce,) = smtpd.wait_for_messages(1, "sender1@example.org")
     assert fields_of(bounce, "Return-Path") == ["<>"]
     assert b"no such user" in bounce
@@ -71,31 +34,31 @@ def test_unknown_user_bounces(smtpd):
 
 def test_full_mailbox_bounces(smtpd):
     smtpd.sql("INSERT INTO users(name, settings) VALUES (?, ?)", ("full@example.org", '{"quota.storage": 1}'))
-    assert verdict(smtpd, send(smtpd, "full@example.org"), "full@example.org")[0] == "PermFail"
+    assert smtpd.verdict(smtpd.send("full@example.org"), "full@example.org")[0] == "PermFail"
 
 
 def test_temporary_trouble_stays_queued_and_is_delivered_later(smtpd):
     smtpd.add("patient@example.org")
     smtpd.break_database()
     try:
-        before = send(smtpd, "patient@example.org")
-        assert verdict(smtpd, before, "patient@example.org")[0] == "TempFail"
-        assert "patient@example.org" in smtpd.check("smtpctl", "show", "queue")
+        before = smtpd.send("patient@example.org")
+        assert smtpd.verdict(before, "patient@example.org")[0] == "TempFail"
+        assert "patient@example.org" in smtpd.queued()
     finally:
         smtpd.mend_database()
-    smtpd.check("smtpctl", "schedule", "all")
+    smtpd.flush()
     smtpd.wait_for_messages(1, "patient@example.org")
 
 
 def test_detail_becomes_a_folder(smtpd):
     smtpd.add("tagged@example.org")
-    send(smtpd, "tagged+lists@example.org")
+    smtpd.send("tagged+lists@example.org")
     smtpd.wait_for_messages(1, "tagged@example.org", "lists")
 
 
 def test_null_sender_gives_an_empty_return_path(smtpd):
     smtpd.add("null@example.org")
-    send(smtpd, "null@example.org", sender="<>")
+    smtpd.send("null@example.org", sender="<>")
     (message,) = smtpd.wait_for_messages(1, "null@example.org")
     assert fields_of(message, "Return-Path") == ["<>"]
 
@@ -103,7 +66,7 @@ def test_null_sender_gives_an_empty_return_path(smtpd):
 def test_two_recipients_get_a_copy_each(smtpd):
     one, two = "one@example.org", "two@example.org"
     smtpd.add(one, two)
-    send(smtpd, one, two)
+    smtpd.send(one, two)
     for user in (one, two):
         (message,) = smtpd.wait_for_messages(1, user)
         assert fields_of(message, "Delivered-To") == [user]
