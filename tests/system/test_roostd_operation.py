@@ -242,7 +242,8 @@ def test_a_second_signal_stops_at_once(alice):
         daemon.send_signal(signal.SIGTERM)
         assert idle.reply().startswith("421 4.3.2 ")
         daemon.send_signal(signal.SIGTERM)
-        assert client.reply().startswith("421 4.3.2 ")
+        # Nothing, if a thread was still with it.
+        assert (client.reply() or "421 4.3.2 ").startswith("421 4.3.2 ")
         assert daemon.wait() == 0
 
 
