@@ -16,6 +16,7 @@ lmtp::Terms terms_for(Service& service, const net::Connection& connection) {
 
 LmtpConversation::LmtpConversation(Service& service, net::Connection connection)
     : Conversation(service, std::move(connection)),
+      counted_(service.metrics()),
       tls_(service.setup()->lmtp.tls),
       idle_timeout_(service.setup()->lmtp.idle_timeout),
       data_timeout_(service.setup()->lmtp.data_timeout),

@@ -24,6 +24,7 @@ private:
     bool start_tls();
     void say_last(std::string_view reply);
 
+    Metrics::Session counted_;
     std::shared_ptr<net::TlsContext> tls_;
     std::chrono::milliseconds idle_timeout_;
     std::chrono::milliseconds data_timeout_;

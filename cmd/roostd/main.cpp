@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "lmtp_conversation.h"
+#include "metrics_page.h"
 #include "net/listener.h"
 #include "net/notify.h"
 #include "options.h"
@@ -137,6 +138,9 @@ public:
         const sigset_t set = signals_of_ours();
         ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
         const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+        auto page = open_page(*service_.setup());
+        if (!page) return fail(page.error());
+        page_ = *std::move(page);
         service_.after().start();
         Server server(service_, signals.get(), [&] { reload(server); });
         if (auto done = server.listen(*std::move(doors)); !done) return fail(done.error());
@@ -167,16 +171,35 @@ private:
     Result<void> try_reload(Server& server) {
         auto setup = load_setup(options_.config_path, options_.overrides, service_.setup().get());
         if (!setup) return std::move(setup).error();
+        auto page = open_page(**setup);
+        if (!page) return std::move(page).error();
         auto doors = open_doors(wanted_doors(**setup, activated_), server.doors());
         if (!doors) return std::move(doors).error();
         if (auto taken = server.listen(*std::move(doors)); !taken) return taken;
         if (auto opened = open_log_of((*setup)->instance->config()); !opened) return opened;
+        if ((*setup)->metrics != page_.endpoint) page_ = *std::move(page);
         service_.replace_setup(*std::move(setup));
         return {};
     }
 
+    // Where the metrics are told, if anywhere.
+    struct Page {
+        std::optional<net::Endpoint> endpoint;
+        std::unique_ptr<MetricsPage> page;
+    };
+    // The page that `setup` asks for, opened unless it is there already.
+    Result<Page> open_page(const Setup& setup) {
+        Page out{setup.metrics, nullptr};
+        if (!setup.metrics || setup.metrics == page_.endpoint) return out;
+        auto opened = MetricsPage::open(*setup.metrics, [this] { return service_.metrics().text(); });
+        if (!opened) return std::move(opened).error();
+        out.page = *std::move(opened);
+        return out;
+    }
+
     const DaemonOptions& options_;
     Service service_;
+    Page page_;
     Activated activated_;
 };
 

@@ -149,6 +149,7 @@ void Server::welcome(net::Listener::Accepted accepted, Door::Speaks speaks) {
     const std::lock_guard lock(mutex_);
     std::size_t& count = counts_.at(static_cast<std::size_t>(speaks));
     if (count >= (lmtp ? setup->lmtp.max_connections : setup->policy.max_connections)) {
+        service_.metrics().refused();
         log(LogLevel::warning,
             "peer=" + connection.peer().text + " refused: " + (lmtp ? "lmtp" : "policy") + ".max-connections are open");
         if (lmtp) connection.write(lmtp::Session::busy_greeting("too many connections"), Deadline::in(milliseconds(0)));

@@ -36,6 +36,9 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
     auto policy = read_policy_settings(*config, out->lmtp);
     if (!policy) return std::move(policy).error();
     out->policy = *std::move(policy);
+    auto metrics = read_metrics_endpoint(*config);
+    if (!metrics) return std::move(metrics).error();
+    out->metrics = *std::move(metrics);
     auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting,
                                    former == nullptr ? nullptr : former->instance.get());
     if (!instance) return std::move(instance).error();
@@ -48,7 +51,8 @@ Service::Service(std::shared_ptr<const Setup> setup)
       host_(host_name()),
       redelivery_(setup_->lmtp.redelivery_window, kRedeliveries),
       recipients_(kPolicyRecipients, kPolicySpan),
-      after_([this] { return this->setup()->instance; }) {}
+      after_([this] { return this->setup()->instance; }),
+      metrics_([this] { return SyncFigures::of(this->setup()->instance->durability().stats()); }) {}
 
 std::shared_ptr<const Setup> Service::setup() const {
     const std::lock_guard lock(mutex_);

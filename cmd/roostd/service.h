@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "lmtp/session.h"
+#include "metrics.h"
 #include "policy/recipients.h"
 #include "settings.h"
 #include "store/after_delivery.h"
@@ -23,6 +24,7 @@ struct Setup {
     std::shared_ptr<Instance> instance;
     LmtpSettings lmtp;
     PolicySettings policy;
+    std::optional<net::Endpoint> metrics;  // where they are told
 };
 
 // `former`: the setup that this one is to take the place of, or null.
@@ -51,6 +53,7 @@ public:
     // Of the messages that the policy service is being asked about.
     policy::Recipients& recipients() { return recipients_; }
     AfterDelivery& after() { return after_; }
+    Metrics& metrics() { return metrics_; }
 
     // No new transactions: sessions end as soon as they are idle.
     void stop() { stopping_ = true; }
@@ -68,6 +71,7 @@ private:
     UserSlots slots_;
     policy::Recipients recipients_;
     AfterDelivery after_;
+    Metrics metrics_;
 };
 
 }  // namespace roost

@@ -82,4 +82,16 @@ Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSett
     return out;
 }
 
+Result<std::optional<net::Endpoint>> read_metrics_endpoint(const Config& config) {
+    constexpr std::string_view kKey = "metrics.listen";
+    const std::string_view text = config.text(kKey);
+    if (text.empty()) return std::optional<net::Endpoint>();
+    auto endpoint = net::parse_endpoint(text);
+    if (!endpoint) return wrong(config, kKey, endpoint.error());
+    if (endpoint->local())
+        return config_error(std::string(config.origin(kKey)) + ": metrics.listen", "a Unix socket cannot be scraped",
+                            "write tcp:HOST:PORT");
+    return std::optional(*std::move(endpoint));
+}
+
 }  // namespace roost

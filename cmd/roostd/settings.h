@@ -1,4 +1,4 @@
-// The [lmtp] and [policy] settings, read and checked.
+// The [lmtp], [policy] and [metrics] settings, read and checked.
 #pragma once
 
 #include "base/result.h"
@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace roost {
@@ -44,5 +45,8 @@ struct PolicySettings {
 Result<LmtpSettings> read_lmtp_settings(const Config& config);
 // Errors as there; one is a socket that LMTP listens on already.
 Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSettings& lmtp);
+
+// metrics.listen; nothing if it is empty. Errors (misconfigured) name the setting and where it stands.
+Result<std::optional<net::Endpoint>> read_metrics_endpoint(const Config& config);
 
 }  // namespace roost

@@ -1,6 +1,7 @@
 #include "transaction.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -87,7 +88,7 @@ Answer Transaction::recipient(const Recipient& recipient, std::uint64_t size) {
         verdict.outcome = Outcome::trouble;
         verdict.text = "too many deliveries at once";
     }
-    log_line(*session_->envelope(), recipient, nullptr, verdict);
+    report(*session_->envelope(), recipient, nullptr, verdict);
     return answer_of(verdict);
 }
 
@@ -104,6 +105,7 @@ Result<void> Transaction::data(std::string_view bytes) {
 }
 
 std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
+    const auto begin = std::chrono::steady_clock::now();
     if (!incoming_) (void)data({});  // an empty message
     const Message message = std::move(incoming_->builder).finish();
     const std::string digest = incoming_->digest.finish();
@@ -146,9 +148,10 @@ std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
 
     std::vector<Answer> answers;
     for (std::size_t i = 0; i < copies.size(); ++i) {
-        log_line(envelope, envelope.recipients[i], &message, *copies[i].verdict);
+        report(envelope, envelope.recipients[i], &message, *copies[i].verdict);
         answers.push_back(answer_of(*copies[i].verdict));
     }
+    service_.metrics().message(std::chrono::steady_clock::now() - begin);
     return answers;
 }
 
@@ -172,6 +175,7 @@ void Transaction::claim(std::vector<Copy>& copies, Deadline deadline) {
             copy->verdict.emplace();
             copy->verdict->outcome = Outcome::delivered;
             copy->verdict->text = "delivered before";
+            service_.metrics().redelivery();
             unconfirmed_.push_back(copy->key);
         } else if (copy->claim == Redelivery::Claim::busy) {
             copy->verdict.emplace();
@@ -187,8 +191,10 @@ void Transaction::reset() {
     setup_.reset();
 }
 
-void Transaction::log_line(const Envelope& envelope, const Recipient& recipient, const Message* message,
-                           const Verdict& verdict) const {
+// Logs and counts a recipient's verdict.
+void Transaction::report(const Envelope& envelope, const Recipient& recipient, const Message* message,
+                         const Verdict& verdict) const {
+    service_.metrics().verdict(verdict);
     const OutcomeRow& row = row_of(verdict.outcome);
     DeliveryContext context;
     context.code = std::to_string(row.reply_code) + " " + std::string(row.enhanced);

@@ -54,8 +54,8 @@ private:
     class Settling;
 
     void claim(std::vector<Copy>& copies, Deadline deadline);
-    void log_line(const Envelope& envelope, const Recipient& recipient, const Message* message,
-                  const Verdict& verdict) const;
+    void report(const Envelope& envelope, const Recipient& recipient, const Message* message,
+                const Verdict& verdict) const;
 
     Service& service_;
     const net::Connection& connection_;

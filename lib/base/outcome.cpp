@@ -28,7 +28,7 @@ constexpr bool in_enum_order() {
         if (kTable[i].outcome != static_cast<Outcome>(i)) return false;
     return true;
 }
-static_assert(in_enum_order(), "row_of indexes the table by the enumerator");
+static_assert(kTable.size() == kOutcomes && in_enum_order(), "row_of indexes the table by the enumerator");
 
 }  // namespace
 

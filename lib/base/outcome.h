@@ -1,6 +1,7 @@
 // The one table of outcomes: what a delivery, or any request, can end in, and what each party outside is told.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 namespace roost {
@@ -17,6 +18,7 @@ enum class Outcome {
     store_full,     // the disk or its file system quota is full; not the user's mail quota
     trouble,        // anything else of ours
 };
+inline constexpr std::size_t kOutcomes = static_cast<std::size_t>(Outcome::trouble) + 1;
 
 // One row of the table. The texts live as long as the program.
 struct OutcomeRow {

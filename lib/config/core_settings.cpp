@@ -142,6 +142,11 @@ constexpr Setting kCore[] = {
      "How long to wait for a request to the policy service before the connection is closed. Postfix closes its own "
      "after smtpd_policy_service_max_idle, 300s."},
 
+    {"metrics.listen", Kind::text, "", Level::file,
+     "Where roostd tells its figures to Prometheus, as tcp:HOST:PORT or tcp:[IPv6]:PORT: the page is /metrics. "
+     "Everybody "
+     "who reaches the port can read them. Empty: nowhere."},
+
     {"log.target", Kind::text, "stderr", Level::file,
      "Where the log goes: stderr, syslog (facility mail) or the absolute path of a file. With stderr, roost-deliver "
      "reports failures alone, because the MTA puts what it reads there into bounces and its own log."},

@@ -65,6 +65,7 @@ struct Work {
     void end(Verdict why) {
         why.user = std::move(verdict.user);
         why.created = verdict.created;
+        why.creation_failed = verdict.creation_failed;
         why.spent = verdict.spent;
         verdict = std::move(why);
         pending.reset();
@@ -93,7 +94,10 @@ public:
             commit();
         }
         std::vector<Verdict> verdicts;
-        for (Work& work : work_) verdicts.push_back(work.same_as ? work_[*work.same_as].verdict : work.verdict);
+        for (Work& work : work_) {
+            verdicts.push_back(work.same_as ? work_[*work.same_as].verdict : work.verdict);
+            verdicts.back().again = work.same_as.has_value();
+        }
         return verdicts;
     }
 
@@ -134,6 +138,7 @@ private:
                     work.user = *std::move(created);
                     work.verdict.created = true;
                 } else {
+                    work.verdict.creation_failed = true;
                     work.fail(created.error());
                 }
             }

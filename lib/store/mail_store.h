@@ -26,10 +26,12 @@ struct Spent {
 // What one recipient is told.
 struct Verdict {
     Outcome outcome = Outcome::trouble;
-    std::string text;      // for people: why, and what to do; without the enhanced code
-    std::string user;      // the record that was found; empty if none
-    Receipt receipt;       // if delivered
-    bool created = false;  // this delivery made the mailbox
+    std::string text;              // for people: why, and what to do; without the enhanced code
+    std::string user;              // the record that was found; empty if none
+    Receipt receipt;               // if delivered
+    bool created = false;          // this delivery made the mailbox
+    bool creation_failed = false;  // it tried to
+    bool again = false;            // the recipient was given before: that one's verdict, told once more
     Spent spent;
 };
 

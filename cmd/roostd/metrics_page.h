@@ -1,0 +1,40 @@
+// The page that Prometheus reads.
+#pragma once
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "net/connection.h"
+#include "net/endpoint.h"
+#include "net/listener.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace roost {
+
+// Serves http://HOST:PORT/metrics, one request at a time, in a thread of its own until it is destroyed. (The exposer
+// that comes with prometheus-cpp takes two seconds to close, which the daemon would wait for, and Debian's knows no
+// IPv6.)
+class MetricsPage {
+public:
+    // `text` makes the page's text, in that thread. Errors (misconfigured) name the endpoint.
+    static Result<std::unique_ptr<MetricsPage>> open(const net::Endpoint& endpoint, std::function<std::string()> text);
+    ~MetricsPage();
+    MetricsPage(const MetricsPage&) = delete;
+    MetricsPage& operator=(const MetricsPage&) = delete;
+
+private:
+    MetricsPage(std::vector<net::Listener> listeners, Fd stop, std::function<std::string()> text);
+    void run();
+    void serve(net::Connection connection);
+
+    std::vector<net::Listener> listeners_;
+    Fd stop_;  // an eventfd, readable from then on
+    std::function<std::string()> text_;
+    std::thread thread_;
+};
+
+}  // namespace roost
