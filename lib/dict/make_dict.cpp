@@ -6,6 +6,7 @@
 #include "dict/driver.h"
 #include "dict/proxy_dict.h"
 #include "dict/redis.h"
+#include "dict/sql_dict.h"
 #include "dict/uri.h"
 
 namespace roost {
@@ -16,6 +17,7 @@ constexpr RedisLibraries kNoLibraries{};
 // The one table of drivers, but for those of large_dict_drivers(): nothing registers itself.
 constexpr std::array kDrivers{
     DictDriver{"redis", [](std::string_view uri) { return make_redis_dict(uri, kNoLibraries); }},
+    DictDriver{"sqlite", make_sqlite_dict},
     DictDriver{"proxy", make_proxy_dict},
 };
 

@@ -81,8 +81,8 @@ class Dovecot:
 
 
 @pytest.fixture(name="dovecot", scope="module")
-def fixture_dovecot(tmp_path_factory):
-    made = Dovecot(tmp_path_factory.mktemp("dovecot"))
+def fixture_dovecot(module_path):
+    made = Dovecot(module_path)
     yield made
     made.chamber.close()
 

@@ -9,7 +9,7 @@ LEAVES = {"lmtp", "net", "policy"}
 # Of lib, what is installed for authors of modules: a module of Roost's own has no more than theirs.
 MODULES_SEE = {"base", "config", "mail", "quota", "user", "module"}
 
-SQL = {("lib", "db"), ("lib", "user")}
+SQL = {("lib", "db"), ("lib", "dict"), ("lib", "user")}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 ANGLED = re.compile(r"^\s*#\s*include\s+<([^>]+)>", re.MULTILINE)

@@ -4,6 +4,7 @@
 #include "dict/large/redis_tls.h"
 #include "dict/large/resolve.h"
 #include "dict/redis.h"
+#include "dict/sql_dict.h"
 
 namespace roost {
 namespace {
@@ -12,6 +13,8 @@ constexpr RedisLibraries kLibraries{resolve, make_redis_tls};
 
 constexpr std::array kDrivers{
     DictDriver{"redis", [](std::string_view uri) { return make_redis_dict(uri, kLibraries); }},
+    DictDriver{"pgsql", make_pgsql_dict},
+    DictDriver{"mysql", make_mysql_dict},
 };
 
 }  // namespace
