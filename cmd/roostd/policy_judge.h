@@ -10,7 +10,8 @@
 
 namespace roost {
 
-// Asks the mail store, by the setup that is in force at each request. One thread at a time.
+// Asks the mail store or, with policy.source = clone, the dict, by the setup that is in force at each request. One
+// thread at a time.
 class PolicyJudge final : public policy::Host {
 public:
     // `service` must outlive the object.

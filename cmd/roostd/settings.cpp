@@ -76,6 +76,10 @@ Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSett
             return wrong(config, "policy.listen",
                          config_error(each.text(), "it is in lmtp.listen, too", "give each service its own socket"));
     out.socket_mode = *parse_mode(config.text("policy.socket-mode"));
+    out.from_clone = config.text("policy.source") == "clone";
+    if (out.from_clone && config.text("quota-clone.dict").empty())
+        return config_error(std::string(config.origin("policy.source")) + ": policy.source", "there is no clone",
+                            "set quota-clone.dict");
     out.refuse_unknown = config.text("policy.unknown") == "reject";
     out.max_connections = count_of(config, "policy.max-connections");
     out.idle_timeout = config.duration("policy.idle-timeout");

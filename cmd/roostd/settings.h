@@ -36,6 +36,7 @@ struct LmtpSettings {
 struct PolicySettings {
     std::vector<net::Endpoint> listen;
     mode_t socket_mode = 0;
+    bool from_clone = false;
     bool refuse_unknown = false;
     std::size_t max_connections = 0;
     std::chrono::milliseconds idle_timeout{0};
@@ -43,7 +44,7 @@ struct PolicySettings {
 
 // Reads the certificate, too. Errors (misconfigured) name the setting and where it stands.
 Result<LmtpSettings> read_lmtp_settings(const Config& config);
-// Errors as there; one is a socket that LMTP listens on already.
+// Errors as there; two more are a socket that LMTP listens on already, and the clone for a source while it is off.
 Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSettings& lmtp);
 
 // metrics.listen; nothing if it is empty. Errors (misconfigured) name the setting and where it stands.

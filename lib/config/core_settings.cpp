@@ -131,6 +131,11 @@ constexpr Setting kCore[] = {
      "them."},
     {"policy.socket-mode", Kind::mode, "0666", Level::file,
      "The permissions of the Unix sockets: who may write to one learns whose mailbox is full."},
+    {"policy.source", Kind::choice, "store", Level::file,
+     "Where the policy service learns what a mailbox holds. store: from the books, as deliveries do. clone: from "
+     "quota-clone.dict, so that a machine can answer for users whose mail it does not store; trouble with the dict "
+     "refuses nobody.",
+     "store clone"},
     {"policy.unknown", Kind::choice, "dunno", Level::file,
      "What is answered about a recipient that is not in the user database, or is disabled. dunno: nothing, for it may "
      "be an alias that Postfix knows. reject: it is refused with 550 5.1.1 or 550 5.2.1.",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from clones import Redis
 from conftest import SAMPLE, clean_env
 from lmtp import WAIT, Client, Daemon, free_port, wait_for
 
@@ -251,3 +252,39 @@ def test_a_socket_of_the_service_manager_that_is_named_policy_is_for_it(site):
             process.terminate()
             process.communicate(timeout=WAIT)
         assert process.returncode == 0
+
+
+def test_a_machine_without_the_mail_answers_from_the_clone(site):
+    """Node `site` stores the mail and feeds the dict; the other one has the user database and the dict alone."""
+    for name, settings in ((ALICE, '{"quota.messages": 1}'), (BOB, '{"quota.message": 100}'), ("new@example.org", '{"quota.messages": 1}')):
+        site.add(name, settings)
+    with Redis(site.path / "redis") as redis:
+        site.configure({"quota-clone.dict": redis.uri("prefix=q/")})
+        assert site.deliver(ALICE).returncode == 0
+        port = free_port()
+        (site.path / "elsewhere").mkdir()
+        site.configure({"policy.source": "clone", "policy.listen": f"tcp:127.0.0.1:{port}",
+                        "maildir.path": f"{site.path}/elsewhere/%{{domain}}/%{{local}}"})
+        with Daemon(site), Policy(("127.0.0.1", port)) as policy:
+            assert policy.ask(ALICE).startswith("554 5.2.2 ")
+            assert policy.ask("new@example.org") == "DUNNO"  # not in the dict
+            assert policy.ask(BOB, size=101).startswith("554 5.2.3 ")
+            redis("SET", f"q/{ALICE}/quota/messages", "0")
+            assert policy.ask(ALICE) == "DUNNO"
+            redis("SET", f"q/{ALICE}/quota/messages", "5")
+            assert policy.ask("", "END-OF-MESSAGE", 5, count=2) == "DUNNO"
+            redis.kill()
+            assert policy.ask(ALICE) == "DUNNO"
+            assert policy.ask(BOB, size=101).startswith("554 5.2.3 ")
+            assert "is let through" in site.log.read_text()
+            redis.start()
+            redis("SET", f"q/{ALICE}/quota/messages", "5")
+            redis("SET", f"q/{ALICE}/quota/storage", "5")
+            assert policy.ask(ALICE).startswith("554 5.2.2 ")
+    assert not list((site.path / "elsewhere").iterdir())
+
+
+def test_the_clone_is_no_source_while_it_is_off(site):
+    site.configure(policy__source="clone")
+    result = site.run("roostd", "-c", site.conf, "-o", "log.target=stderr")
+    assert result.returncode == 1 and b"set quota-clone.dict" in result.stderr
