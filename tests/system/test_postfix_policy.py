@@ -6,24 +6,11 @@ import re
 
 import pytest
 
-from chamber import RECIPES, Chamber
 from conftest import SAMPLE
+from mtas import Postfix, recipe
 
-LOG = "/var/log/mail.log"
 POLICY = "\n[policy]\nlisten = unix:/run/roost/policy\n"
 ROOM = 3000  # bytes, of users with little room
-
-MAIN = """
-compatibility_level = 3.6
-myhostname = mx.example.net
-mydestination =
-inet_interfaces = loopback-only
-default_transport = error:nothing leaves this machine
-maillog_file = /var/log/mail.log
-disable_dns_lookups = yes
-local_recipient_maps =
-smtpd_policy_service_retry_delay = 1s
-"""
 
 # Speaks SMTP: one reply for each command, and one for the message.
 TALK = r"""
@@ -45,25 +32,15 @@ print(json.dumps([f"{code} {text.decode()}" for code, text in replies[1:]]))
 
 @pytest.fixture(scope="module")
 def postfix(module_path):
-    chamber = Chamber(module_path, "postfix")
+    # SQLite's files are not to be shared here.
+    lmtp = re.sub(r"^virtual_mailbox_maps = .*", "virtual_mailbox_maps =", recipe("postfix/lmtp.cf"), flags=re.M)
+    made = Postfix(module_path, f"{lmtp}{recipe('postfix/policy.cf')}smtpd_policy_service_retry_delay = 1s\n")
     try:
-        chamber.check("groupadd", "--system", "postdrop")
-        chamber.check("useradd", "--system", "--home-dir", "/var/spool/postfix", "postfix")
-        # No chroot of Postfix's own: the machine is private as it is.
-        master = re.sub(r"^(\w+ +(?:unix|inet) +\S+ +\S+ +)y", r"\1n", chamber.read("/usr/share/postfix/master.cf.dist"), flags=re.M)
-        recipes = [(RECIPES / "postfix" / name).read_text() for name in ("main.cf", "policy.cf")]
-        text = MAIN + "\n".join(recipes).replace("virtual_transport = roost", "virtual_transport = lmtp:unix:/run/roost/lmtp")
-        # SQLite's files are not to be shared here.
-        text = re.sub(r"^virtual_mailbox_maps = .*", "virtual_mailbox_maps =", text, flags=re.M)
-        chamber.write("/etc/postfix/main.cf", text)
-        chamber.write("/etc/postfix/master.cf", master)
-        chamber.write("/etc/aliases", "")
-        chamber.check("install", "-d", "-o", "postfix", "/var/lib/postfix")
-        chamber.start_roostd(POLICY)
-        chamber.check("postfix", "start")
-        yield chamber
+        made.let_lmtp_out()
+        made.start_roostd(POLICY)
+        yield made
     finally:
-        chamber.close()
+        made.close()
 
 
 def user(chamber, name, **settings):
@@ -78,19 +55,15 @@ def talk(chamber, *recipients, size=0, message=SAMPLE, sender=""):
     return json.loads(chamber.check("/usr/bin/python3", "-c", TALK, stdin=said.encode()))
 
 
-def queue_is_empty(chamber):
-    return "Mail queue is empty" in chamber.check("postqueue", "-p")
-
-
 LARGE = SAMPLE + b"x" * 70 + (b"\n" + b"y" * 70) * 60 + b"\n"  # more than ROOM
 
 
 def test_good_mail_passes(postfix):
-    alice, bob = user(postfix, "alice"), user(postfix, "bob", quota__storage=100_000)
-    assert [reply[:3] for reply in talk(postfix, alice, bob, size=500)] == ["250"] * 3
-    assert [reply[:3] for reply in talk(postfix, bob, message=LARGE)] == ["250"] * 2
-    postfix.wait_for_messages(1, alice)
-    postfix.wait_for_messages(2, bob)
+    free, large = user(postfix, "free"), user(postfix, "large", quota__storage=100_000)
+    assert [reply[:3] for reply in talk(postfix, free, large, size=500)] == ["250"] * 3
+    assert [reply[:3] for reply in talk(postfix, large, message=LARGE)] == ["250"] * 2
+    postfix.wait_for_messages(1, free)
+    postfix.wait_for_messages(2, large)
 
 
 def test_a_full_mailbox_is_refused_at_rcpt_and_nothing_is_queued(postfix):
@@ -100,7 +73,7 @@ def test_a_full_mailbox_is_refused_at_rcpt_and_nothing_is_queued(postfix):
     later = user(postfix, "later", quota__messages=0, quota__when_full="defer")
     [reply] = talk(postfix, later)
     assert reply.startswith("452 4.2.2 ")
-    assert queue_is_empty(postfix)
+    assert postfix.queued() == []
     # The other recipients of the message get it.
     fine = user(postfix, "fine")
     assert [reply[:3] for reply in talk(postfix, full, fine)] == ["554", "250", "250"]
@@ -113,7 +86,7 @@ def test_a_size_that_does_not_fit_is_refused_at_rcpt(postfix):
     assert reply.startswith("554 5.2.2 ")
     [reply] = talk(postfix, picky, size=1001)
     assert reply.startswith("554 5.2.3 ")
-    assert queue_is_empty(postfix)
+    assert postfix.queued() == []
 
 
 def test_without_a_size_the_end_of_the_message_tells_one_recipient(postfix):
@@ -122,20 +95,20 @@ def test_without_a_size_the_end_of_the_message_tells_one_recipient(postfix):
     assert taken.startswith("250 ") and end.startswith("554 5.2.2 ")
     taken, end = talk(postfix, strict, message=LARGE)
     assert taken.startswith("250 ") and end.startswith("552 5.2.3 ")
-    assert queue_is_empty(postfix)
+    assert postfix.queued() == []
 
 
 def test_without_a_size_the_end_of_the_message_tells_several_recipients(postfix):
     few = [user(postfix, f"several{i}", quota__storage=ROOM) for i in range(3)]
     *taken, end = talk(postfix, *few, message=LARGE)
     assert [reply[:3] for reply in taken] == ["250"] * 3 and end.startswith("554 5.2.2 ")
-    assert queue_is_empty(postfix)
+    assert postfix.queued() == []
     # One that can take it is reason enough: the others are told by LMTP, each for itself.
     roomy = user(postfix, "roomy")
     assert [reply[:3] for reply in talk(postfix, *few, roomy, message=LARGE)] == ["250"] * 5
     postfix.wait_for_messages(1, roomy)
     for each in few:
-        postfix.wait_for(LOG, rf"to=<{re.escape(each)}>,.* dsn=5\.2\.2, status=bounced")
+        postfix.wait_for(postfix.LOG, rf"to=<{re.escape(each)}>,.* dsn=5\.2\.2, status=bounced")
     # A recipient's refusal at RCPT has no part in the end of the message.
     assert [reply[:3] for reply in talk(postfix, user(postfix, "none", quota__messages=0), *few, message=LARGE)] == [
         "554", "250", "250", "250", "554"]
@@ -155,7 +128,7 @@ def test_without_roostd_postfix_defers(postfix):
     try:
         [reply] = talk(postfix, away)
         assert reply.startswith("451 4.3.5 ")
-        assert queue_is_empty(postfix)
+        assert postfix.queued() == []
     finally:
         postfix.start_roostd(POLICY)
     # It comes back by itself.

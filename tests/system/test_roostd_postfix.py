@@ -50,8 +50,7 @@ def postfix(module_path, how, socket):
         made.check("usermod", "--append", "--groups", "roost", "postfix")
         made.check("chmod", "-R", "g+rwX", "/var/lib/roost")
         if socket == "unix":
-            made.check(*re.search(r"(postconf -F lmtp\S+)", RECIPE)[1].split())
-        made.check("postfix", "reload")
+            made.let_lmtp_out()
         made.start_roostd()
         yield made
     finally:
