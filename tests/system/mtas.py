@@ -66,9 +66,9 @@ local_recipient_maps =
     def prepare(self, main, master=""):
         self.check("groupadd", "--system", "postdrop")
         self.check("useradd", "--system", "--home-dir", "/var/spool/postfix", "postfix")
-        # No chroot for what needs files to be prepared for it; lmtp(8) stays as Debian has it.
-        stock = re.sub(r"^((?!lmtp)\w+ +(?:unix|inet) +\S+ +\S+ +)y", r"\1n",
-                       self.read("/usr/share/postfix/master.cf.dist"), flags=re.M)
+        # No chroot for what needs files to be prepared for it; lmtp(8) and smtpd(8) stay as Debian has them.
+        stock = re.sub(r"^((?!lmtp)\w+ +unix +\S+ +\S+ +)y", r"\1n", self.read("/usr/share/postfix/master.cf.dist"),
+                       flags=re.M)
         self.write("/etc/postfix/main.cf", self.MAIN + main)
         self.write("/etc/postfix/master.cf", stock + master)
         self.write("/etc/postfix/roost-users.cf", recipe("postfix/roost-users.cf"))

@@ -109,5 +109,5 @@ def test_users_are_known_to_postfix_before_it_takes_the_mail(postfix, address, f
     postfix.check("usermod", "--append", "--groups", "roost", "postfix")
     postfix.check("chmod", "-R", "g+rwX", "/var/lib/roost")
     result = postfix.run("runuser", "-u", "postfix", "--", "postmap", "-q", address,
-                         "sqlite:/etc/postfix/roost-users.cf")
+                         "proxy:sqlite:/etc/postfix/roost-users.cf")
     assert (result.returncode, result.stdout.decode()) == ((0, f"{address}\n") if found else (1, ""))

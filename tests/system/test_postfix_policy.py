@@ -36,6 +36,7 @@ def postfix(module_path):
     lmtp = re.sub(r"^virtual_mailbox_maps = .*", "virtual_mailbox_maps =", recipe("postfix/lmtp.cf"), flags=re.M)
     made = Postfix(module_path, f"{lmtp}{recipe('postfix/policy.cf')}smtpd_policy_service_retry_delay = 1s\n")
     try:
+        made.check("postconf", "-F", "smtp/inet/chroot=n")
         made.let_lmtp_out()
         made.start_roostd(POLICY)
         yield made
