@@ -136,7 +136,6 @@ public:
         service_.load_redelivery();
 
         const sigset_t set = signals_of_ours();
-        ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
         const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
         auto page = open_page(*service_.setup());
         if (!page) return fail(page.error());
@@ -169,7 +168,8 @@ private:
     }
 
     Result<void> try_reload(Server& server) {
-        auto setup = load_setup(options_.config_path, options_.overrides, service_.setup().get());
+        auto setup =
+            load_setup(options_.config_path, options_.overrides, Instance::Journaling::yes, service_.setup().get());
         if (!setup) return std::move(setup).error();
         auto page = open_page(**setup);
         if (!page) return std::move(page).error();
@@ -209,7 +209,7 @@ int serve_stdio(const DaemonOptions& options) {
     const Fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
     ::dup2(nowhere.get(), STDERR_FILENO);
     net::Connection connection(Fd(STDIN_FILENO), Fd(STDOUT_FILENO), net::peer_of(STDIN_FILENO));
-    auto setup = load_setup(options.config_path, options.overrides);
+    auto setup = load_setup(options.config_path, options.overrides, Instance::Journaling::no);
     Result<void> logging = setup ? open_log_of((*setup)->instance->config()) : Result<void>();
     if (!setup || !logging) {
         const Error& error = setup ? logging.error() : setup.error();
@@ -249,7 +249,9 @@ int run(int argc, char** argv) {
             break;
     }
     if (options->stdio) return serve_stdio(*options);
-    auto setup = load_setup(options->config_path, options->overrides);
+    const sigset_t set = signals_of_ours();
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
+    auto setup = load_setup(options->config_path, options->overrides, Instance::Journaling::yes);
     if (!setup) return fail(setup.error());
     if (auto logging = open_log_of((*setup)->instance->config()); !logging) return fail(logging.error());
     return Daemon(*options, *std::move(setup)).run();

@@ -26,7 +26,8 @@ std::string host_name() {
 }  // namespace
 
 Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
-                                                const std::vector<std::string>& overrides, const Setup* former) {
+                                                const std::vector<std::string>& overrides,
+                                                Instance::Journaling journaling, const Setup* former) {
     auto config = load_config(config_path, overrides);
     if (!config) return std::move(config).error();
     auto out = std::make_shared<Setup>();
@@ -39,7 +40,7 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
     auto metrics = read_metrics_endpoint(*config);
     if (!metrics) return std::move(metrics).error();
     out->metrics = *std::move(metrics);
-    auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting,
+    auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting, journaling,
                                    former == nullptr ? nullptr : former->instance.get());
     if (!instance) return std::move(instance).error();
     out->instance = *std::move(instance);

@@ -27,10 +27,11 @@ struct Setup {
     std::optional<net::Endpoint> metrics;  // where they are told
 };
 
-// `former`: the setup that this one is to take the place of, or null.
+// `journaling`: whether this process may keep the journal. `former`: the setup that this one is to take the place of,
+// or null.
 Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
                                                 const std::vector<std::string>& overrides,
-                                                const Setup* former = nullptr);
+                                                Instance::Journaling journaling, const Setup* former = nullptr);
 
 // Any thread.
 class Service {

@@ -37,6 +37,7 @@ Result<void> DryFiles::link(DirRef, const std::string&, DirRef, const std::strin
 Result<void> DryFiles::unlink(DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::remove_dir(DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::write(int, std::string_view, std::string_view) { return {}; }
+Result<void> DryFiles::write_at(int, std::uint64_t, std::string_view, std::string_view) { return {}; }
 Result<void> DryFiles::copy(int, std::uint64_t, std::uint64_t, int, std::string_view) { return {}; }
 Result<void> DryFiles::truncate(int, std::uint64_t, std::string_view) { return {}; }
 Result<void> DryFiles::clone(int, int, std::string_view) { return {}; }
@@ -44,5 +45,6 @@ Result<void> DryFiles::set_mode(int, mode_t, std::string_view) { return {}; }
 Result<void> DryFiles::set_owner(int, uid_t, gid_t, std::string_view) { return {}; }
 Result<void> DryFiles::sync_data(int, std::string_view) { return {}; }
 Result<void> DryFiles::sync(int, std::string_view) { return {}; }
+Result<void> DryFiles::sync_volume(int, std::string_view) { return {}; }
 
 }  // namespace roost

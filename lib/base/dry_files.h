@@ -18,6 +18,7 @@ public:
     Result<void> unlink(DirRef dir, const std::string& name) override;
     Result<void> remove_dir(DirRef dir, const std::string& name) override;
     Result<void> write(int fd, std::string_view data, std::string_view path) override;
+    Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path) override;
     Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override;
     Result<void> truncate(int fd, std::uint64_t size, std::string_view path) override;
     Result<void> clone(int from, int to, std::string_view path) override;
@@ -25,6 +26,7 @@ public:
     Result<void> set_owner(int fd, uid_t uid, gid_t gid, std::string_view path) override;
     Result<void> sync_data(int fd, std::string_view path) override;
     Result<void> sync(int fd, std::string_view path) override;
+    Result<void> sync_volume(int fd, std::string_view path) override;
 };
 
 }  // namespace roost

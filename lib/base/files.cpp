@@ -106,6 +106,16 @@ Result<void> Files::write(int fd, std::string_view data, std::string_view path) 
     return {};
 }
 
+Result<void> Files::write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path) {
+    while (!data.empty()) {
+        const ssize_t done = retry([&] { return ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset)); });
+        if (done < 0) return system_error(errno, "cannot write " + std::string(path));
+        data.remove_prefix(static_cast<std::size_t>(done));
+        offset += static_cast<std::size_t>(done);
+    }
+    return {};
+}
+
 Result<void> Files::truncate(int fd, std::uint64_t size, std::string_view path) {
     if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); }) == 0) return {};
     return system_error(errno, "cannot cut " + std::string(path) + " to " + std::to_string(size) + " bytes");
@@ -168,6 +178,12 @@ Result<void> Files::sync_data(int fd, std::string_view path) {
 Result<void> Files::sync(int fd, std::string_view path) {
     if (retry([&] { return ::fsync(fd); }) == 0) return {};
     return system_error(errno, "cannot sync " + std::string(path),
+                        "the storage reports an error; look at the kernel's log");
+}
+
+Result<void> Files::sync_volume(int fd, std::string_view path) {
+    if (retry([&] { return ::syncfs(fd); }) == 0) return {};
+    return system_error(errno, "cannot sync the file system of " + std::string(path),
                         "the storage reports an error; look at the kernel's log");
 }
 

@@ -51,6 +51,8 @@ public:
     virtual Result<void> remove_dir(DirRef dir, const std::string& name);
     // Writes all of `data`, over short writes and EINTR. `path` is for messages.
     virtual Result<void> write(int fd, std::string_view data, std::string_view path);
+    // pwrite(2), likewise.
+    virtual Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path);
     // Copies `size` bytes from `offset` of `from` to the end of what was written to `to`, in constant memory.
     virtual Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path);
     // ftruncate(2).
@@ -65,6 +67,8 @@ public:
     virtual Result<void> sync_data(int fd, std::string_view path);
     // fsync(2) for directories and for files whose metadata matter.
     virtual Result<void> sync(int fd, std::string_view path);
+    // syncfs(2): everything on the file system that `fd` lies on.
+    virtual Result<void> sync_volume(int fd, std::string_view path);
     // fstatat(2) without following a link. ENOENT comes back as an Error with sys == ENOENT.
     virtual Result<struct stat> stat(DirRef dir, const std::string& name);
 

@@ -20,10 +20,16 @@ constexpr Setting kCore[] = {
     {"store.state", Kind::text, "/var/lib/roost", Level::file,
      "A directory for Roost's own state; messages too large for memory are spooled there, in unlinked files."},
 
-    {"delivery.durability", Kind::choice, "fsync", Level::file,
-     "How a message is made to survive a power cut before the MTA is told that it was delivered. fsync: the file is "
-     "synced before it becomes visible, its directory afterwards.",
-     "fsync"},
+    {"delivery.durability", Kind::choice, "journal", Level::file,
+     "How roostd makes a message survive a power cut before the MTA is told that it was delivered. journal: all "
+     "messages "
+     "under way go into a journal below store.state with one flush of the disk, and to the mailboxes' disks behind the "
+     "verdict; for mailboxes on this machine's own file systems. fsync: each file is synced before it becomes visible, "
+     "its directory afterwards; for mailboxes on network file systems, and where other programs must find all mail in "
+     "place even when they start before roostd after a power cut. roost-deliver, roostd --stdio and the MDA module "
+     "mbox "
+     "always sync.",
+     "fsync journal"},
     {"delivery.detail", Kind::choice, "folder", Level::user,
      "What a detail in the address (alice+lists@example.org) does. folder: the mail goes to the folder of that name. "
      "inbox: the detail is dropped. ignore: the user takes no mail for addresses with a detail.",

@@ -41,6 +41,7 @@ public:
     Result<void> withdraw() override {
         return guarded(module_, [&] { return inner_->withdraw(); });
     }
+    Redo redo() const override { return inner_->redo(); }
     Staged staged() const override { return inner_->staged(); }
 
 private:
@@ -71,6 +72,10 @@ public:
                              "this is a fault in the module", 0};
             return std::unique_ptr<Pending>(std::make_unique<GuardedPending>(module_, *std::move(pending)));
         });
+    }
+    Result<bool> restore(const User& user, const std::string& place, const std::string& header,
+                         const Message& message) override {
+        return guarded(module_, [&] { return inner_->restore(user, place, header, message); });
     }
     Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {
         return guarded(module_, [&] { return inner_->usage(user, account, coming); });

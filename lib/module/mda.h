@@ -50,6 +50,15 @@ public:
     // Takes back what publish() made visible, unless a reader has moved it already: it could not be made safe, so the
     // MTA will bring the message again. Called after a publish() that worked; with an empty plan never needed.
     virtual Result<void> withdraw() { return {}; }
+    // What it takes to bring the message back after a crash, once it was published: Mda::restore is given it all.
+    struct Redo {
+        std::string user;
+        std::string place;  // where publish() will put it, in the module's own words; no NUL
+        std::string_view header;
+        const Message* message = nullptr;  // null: there is no way, only syncing what plan() says makes it safe
+    };
+    // Valid as long as this.
+    virtual Redo redo() const { return {}; }
     // The directory and name of a staged file that holds exactly the bytes to be stored, for a twin to link to;
     // nothing if the module has none.
     struct Staged {
@@ -83,9 +92,16 @@ public:
     // Undoes an allocation that lost the race against another one. Never removes mail: what is not empty stays.
     virtual Result<void> release(const User& user, const Settings& allocation) = 0;
     // Writes the message where no reader sees it. The user is complete. A missing folder is made or replaced by INBOX
-    // as `delivery` says; so is one that cannot be made.
+    // as `delivery` says; so is one that cannot be made. The message outlives what is returned.
     virtual Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                                      const Message& message) = 0;
+    // After a crash: makes sure that a delivery that was published is whole in the mailbox, in whichever folder a
+    // reader has moved it to, durably. Returns whether it was missing or torn. Harmless if repeated.
+    virtual Result<bool> restore(const User& user, const std::string& /*place*/, const std::string& /*header*/,
+                                 const Message& /*message*/) {
+        return Error{Outcome::misconfigured, "a message for " + user.name(), "this MDA module cannot restore messages",
+                     "set store.mda to the module that delivered it and start roostd once", 0};
+    }
     // What the books of an account say, never a walk in the common case. `account`: empty for the mailbox without the
     // folders that folder_rules() counts apart or nowhere; else one that it counts apart, which need not exist. Where
     // they say that `coming` on top would exceed the account's limits and may be out of date, and where they were kept

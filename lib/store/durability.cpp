@@ -3,14 +3,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <mutex>
-#include <optional>
+#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
 
-#include "base/log.h"
+#include "store/doubts.h"
 #include "store/helpers.h"
 
 namespace roost {
@@ -22,60 +20,14 @@ constexpr std::size_t kHelpers = 16;
 // Groups up to this size are not worth starting a thread for.
 constexpr std::size_t kAlone = 2;
 
-// The volumes on which a sync has failed.
-class Doubts {
-public:
-    // An Error if the file's volume is one of them.
-    Result<void> check(const SyncTarget& target) {
-        if (!any_.load(std::memory_order_acquire)) return {};
-        struct stat st {};
-        if (::fstat(target.fd, &st) != 0) return {};
-        const std::lock_guard lock(mutex_);
-        for (const Volume& volume : volumes_)
-            if (volume.device == st.st_dev)
-                return Error{Outcome::trouble, "cannot make " + target.path + " durable",
-                             "a sync on this volume failed earlier (" + volume.first + ")", kHint, volume.sys};
-        return {};
-    }
-
-    // Puts the file's volume among them, unless the disk was merely full. Returns what the MTA is told.
-    Error add(const SyncTarget& target, Error error) {
-        if (error.outcome == Outcome::store_full) return error;
-        error.hint = kHint;
-        struct stat st {};
-        if (::fstat(target.fd, &st) != 0) return error;
-        {
-            const std::lock_guard lock(mutex_);
-            for (const Volume& volume : volumes_)
-                if (volume.device == st.st_dev) return error;
-            volumes_.push_back({st.st_dev, target.path + ": " + error.why, error.sys});
-            any_.store(true, std::memory_order_release);
-        }
-        log(LogLevel::error, error.text());
-        return error;
-    }
-
-private:
-    static constexpr const char* kHint =
-        "nothing more is delivered to this volume: check the disk and its file system, then restart roostd";
-    struct Volume {
-        dev_t device;
-        std::string first;  // what failed first, and why
-        int sys;
-    };
-    std::atomic<bool> any_{false};
-    std::mutex mutex_;
-    std::vector<Volume> volumes_;
-};
-
 class FsyncDurability : public Durability {
 public:
-    explicit FsyncDurability(Files& files) : files_(files) {}
+    FsyncDurability(Files& files, std::shared_ptr<Doubts> doubts) : files_(files), doubts_(std::move(doubts)) {}
 
     Result<void> accepts(const Pending& delivery) override {
         for (const auto* targets : {&delivery.plan().before, &delivery.plan().after})
             for (const SyncTarget& target : *targets)
-                if (auto sound = doubts_.check(target); !sound) return sound;
+                if (auto sound = doubts_->check(target); !sound) return sound;
         return {};
     }
     Result<void> before_publish(std::span<Pending* const> group) override {
@@ -112,10 +64,10 @@ private:
         stats_.syncs.fetch_add(1, std::memory_order_relaxed);
         if (!done) {
             stats_.failures.fetch_add(1, std::memory_order_relaxed);
-            return doubts_.add(target, std::move(done).error());
+            return doubts_->add(target, std::move(done).error());
         }
         // Another thread's sync may have been told of the data that ours has lost.
-        return doubts_.check(target);
+        return doubts_->check(target);
     }
 
     // What the group names, each file and directory once.
@@ -135,12 +87,15 @@ private:
     }
 
     Files& files_;
-    Doubts doubts_;
+    std::shared_ptr<Doubts> doubts_;
     Helpers helpers_{kHelpers};
 };
 
 }  // namespace
 
-std::unique_ptr<Durability> make_fsync_durability(Files& files) { return std::make_unique<FsyncDurability>(files); }
+std::unique_ptr<Durability> make_fsync_durability(Files& files, std::shared_ptr<Doubts> doubts) {
+    if (!doubts) doubts = std::make_shared<Doubts>();
+    return std::make_unique<FsyncDurability>(files, std::move(doubts));
+}
 
 }  // namespace roost

@@ -20,11 +20,12 @@ struct SyncStats {
     std::atomic<std::uint64_t> failures{0};  // those of them that failed
 };
 
+class Doubts;
+
 // Settles groups of prepared deliveries. An Error means that nothing of the group may be acknowledged. Any thread.
 //
-// A sync that fails for another reason than a full disk tells that the kernel has dropped data, and it tells so only
-// once: what lies on that volume (st_dev) is in doubt. From then on all that concerns that volume is an Error
-// (trouble), until the program is started again; the first one is logged.
+// A sync that fails puts its volume in doubt (see Doubts): from then on all that concerns that volume is an Error
+// (trouble), until the program is started again.
 class Durability {
 public:
     virtual ~Durability() = default;
@@ -32,7 +33,11 @@ public:
     // refused without the others. Costs nothing while no volume is.
     virtual Result<void> accepts(const Pending& /*delivery*/) { return {}; }
     virtual Result<void> before_publish(std::span<Pending* const> group) = 0;
+    // For those of a group that were published.
     virtual Result<void> after_publish(std::span<Pending* const> group) = 0;
+    // For each of a group that before_publish settled and that was not published, or was withdrawn: it is not
+    // acknowledged, so a crash must not bring it back.
+    virtual void forget(const Pending& /*delivery*/) {}
     const SyncStats& stats() const { return stats_; }
 
 protected:
@@ -43,6 +48,7 @@ protected:
 // names it. Threads that sync at the same time share the disk's flushes: the kernel joins those that arrive while one
 // runs. What a group names is therefore synced by several threads at once, too, from three targets on; a program that
 // never has as many starts no thread.
-std::unique_ptr<Durability> make_fsync_durability(Files& files);
+// `doubts`: to share with another Durability, or null.
+std::unique_ptr<Durability> make_fsync_durability(Files& files, std::shared_ptr<Doubts> doubts = nullptr);
 
 }  // namespace roost

@@ -1,6 +1,10 @@
 #include "store/instance.h"
 
+#include <sys/stat.h>
+
 #include <memory>
+
+#include "store/journal.h"
 
 namespace roost {
 namespace {
@@ -41,15 +45,11 @@ Result<Config> load_config(const std::string& path, const std::vector<std::strin
     return Config::make(*std::move(file), std::move(schema));
 }
 
-Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use use, const Instance* former) {
+Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use use, Journaling journaling,
+                                                 const Instance* former) {
     std::unique_ptr<Instance> out(new Instance(std::move(config)));  // NOLINT: the constructor is private
     const Config& checked = out->config_;
-    if (former != nullptr) {
-        out->lasting_ = former->lasting_;
-    } else {
-        out->lasting_ = std::make_shared<Lasting>();
-        out->lasting_->durability = make_fsync_durability(out->lasting_->files);
-    }
+    out->lasting_ = former != nullptr ? former->lasting_ : std::make_shared<Lasting>();
     auto db = SqlUserDb::open(std::string(checked.text("users.database")), SqlUserDb::Missing::fail,
                               checked.duration("users.busy-time"), use);
     if (!db) return std::move(db).error();
@@ -69,16 +69,44 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     if (!creator) return std::move(creator).error();
     out->creator_ = *std::move(creator);
 
-    auto clone = Clone::make(checked);
-    if (!clone) return std::move(clone).error();
-    out->clone_ = *std::move(clone);
-
     out->accounts_ = std::make_unique<Accounts>(Accounts::Parts{
         checked, *out->mda_, out->files(), out->lasting_->reservations,
         [&db = *out->db_](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }});
+    if (auto done = out->set_up_durability(journaling, former); !done) return std::move(done).error();
     out->store_ = std::make_unique<MailStore>(
         MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability, *out->accounts_});
     return out;
+}
+
+Result<void> Instance::set_up_durability(Journaling journaling, const Instance* former) {
+    const bool wanted = journaling == Journaling::yes && config_.text("delivery.durability") == "journal";
+    if (former != nullptr) {
+        if (wanted == lasting_->journaled) return {};
+        return config_error(std::string(config_.origin("delivery.durability")) + ": delivery.durability",
+                            "it cannot change while roostd runs", "restart roostd");
+    }
+    auto doubts = std::make_shared<Doubts>();
+    if (journaling == Journaling::yes) {
+        JournalPlan plan;
+        plan.dir = std::string(config_.text("store.state")) + "/journal";
+        struct stat st {};
+        // One that an earlier run left is read in any case: it may hold mail.
+        if (wanted || ::stat(plan.dir.c_str(), &st) == 0) {
+            auto journal = Journal::open(files(), std::move(plan));
+            if (!journal) return std::move(journal).error();
+            auto recovered = journal->recover(config_, *db_, *mda_);
+            if (!recovered) return std::move(recovered).error();
+            if (wanted) {
+                auto started = (*std::move(journal)).start(doubts);
+                if (!started) return std::move(started).error();
+                lasting_->durability = *std::move(started);
+                lasting_->journaled = true;
+                return {};
+            }
+        }
+    }
+    lasting_->durability = make_fsync_durability(files(), std::move(doubts));
+    return {};
 }
 
 }  // namespace roost

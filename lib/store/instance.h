@@ -27,9 +27,13 @@ Result<Config> load_config(const std::string& path, const std::vector<std::strin
 class Instance {
 public:
     // `config` from load_config. Opens the database and makes the modules; the database must exist. `use`: whether this
-    // process serves for long. `former`: the instance that this one takes the place of, or null; what must not be
+    // process serves for long. `journal`: whether it may keep the journal that delivery.durability asks for, which one
+    // process at a time can; others sync each delivery themselves. What a crash left in the journal is brought back
+    // before this returns. `former`: the instance that this one takes the place of, or null; what must not be
     // forgotten while the process runs, as that a volume is in doubt or which mail is on its way, goes on in this one.
+    enum class Journaling { no, yes };
     static Result<std::unique_ptr<Instance>> open(Config config, SqlUserDb::Use use = SqlUserDb::Use::lasting,
+                                                  Journaling journaling = Journaling::no,
                                                   const Instance* former = nullptr);
 
     const Config& config() const { return config_; }
@@ -47,11 +51,13 @@ private:
     // As long as any instance of the process.
     struct Lasting {
         Files files;
+        bool journaled = false;
         std::unique_ptr<Durability> durability;
         Reservations reservations;
     };
 
     explicit Instance(Config config) : config_(std::move(config)) {}
+    Result<void> set_up_durability(Journaling journaling, const Instance* former);
     Config config_;
     std::shared_ptr<Lasting> lasting_;
     std::unique_ptr<SqlUserDb> db_;

@@ -209,6 +209,7 @@ private:
         if (settled) return;
         for (Work* work : after.works) {
             if (auto gone = work->pending->withdraw(); !gone) log(LogLevel::warning, gone.error().text());
+            parts_.durability.forget(*work->pending);
             work->fail(settled.error());
         }
     }
@@ -231,6 +232,7 @@ private:
         if (receipt) {
             work.verdict.receipt = *std::move(receipt);
         } else {
+            parts_.durability.forget(*work.pending);
             work.fail(receipt.error());
         }
     }

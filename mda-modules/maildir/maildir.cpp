@@ -8,6 +8,7 @@
 #include "module/module.h"
 #include "owner.h"
 #include "place.h"
+#include "restore.h"
 #include "staging.h"
 
 namespace roost::maildir {
@@ -60,6 +61,15 @@ public:
         auto mailbox = open_mailbox(files_, user);
         if (!mailbox) return std::move(mailbox).error();
         return stage(files_, *std::move(mailbox), user, delivery, message);
+    }
+
+    Result<bool> restore(const User& user, const std::string& place, const std::string& header,
+                         const Message& message) override {
+        auto mailbox = open_mailbox(files_, user);
+        if (!mailbox) return std::move(mailbox).error();
+        auto acting = ActAs::begin(mailbox->owner);
+        if (!acting) return std::move(acting).error();
+        return maildir::restore(files_, *mailbox, place, header, message);
     }
 
     Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {

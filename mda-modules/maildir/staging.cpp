@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "book_entry.h"
 #include "folder.h"
+#include "restore.h"
 #include "stale.h"
 #include "unique_name.h"
 
@@ -22,10 +23,11 @@ constexpr int kTries = 16;
 
 class StagedMail final : public Pending {
 public:
-    StagedMail(Files& files, Mailbox mailbox, Target target, BookEntry books, std::string tags, std::uint64_t size)
+    StagedMail(Files& files, Mailbox mailbox, Target target, const User& user, BookEntry books, std::string tags, std::uint64_t size)
         : files_(files),
           mailbox_(std::move(mailbox)),
           target_(std::move(target)),
+          user_(user.name()),
           books_(std::move(books)),
           tags_(std::move(tags)),
           size_(size),
@@ -41,6 +43,8 @@ public:
     }
 
     const SyncPlan& plan() const override { return plan_; }
+
+    Redo redo() const override { return {user_, render_place({target_.folder, name_}), header_, message_}; }
 
     Staged staged() const override {
         if (name_.empty()) return {};
@@ -88,6 +92,8 @@ public:
             if (done && !clone(twin)) done = write(delivery.header, message);
         }
         if (!done) return done;
+        header_ = delivery.header;
+        message_ = &message;
         plan_.before.push_back({file_.get(), tmp_path_ + "/" + name_});
         plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
         if (target_.fresh) plan_.after.push_back({mailbox_.root.get(), mailbox_.path});
@@ -159,6 +165,7 @@ private:
     Files& files_;
     Mailbox mailbox_;
     Target target_;
+    std::string user_;
     BookEntry books_;
     std::string tags_;
     std::uint64_t size_;
@@ -167,6 +174,8 @@ private:
     std::string name_;       // in tmp/; empty: nothing is there, not yet or not any more
     std::string published_;  // in new/, once it is there
     Fd file_;
+    std::string header_;
+    const Message* message_ = nullptr;
     SyncPlan plan_;
 };
 
@@ -194,7 +203,7 @@ Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const User
         const std::string tmp_path = target->maildir.tmp_path();
         remove_stale(files, {target->maildir.tmp.get(), tmp_path});
         BookEntry books(user, target->folder);
-        staged = std::make_unique<StagedMail>(files, std::move(mailbox), *std::move(target), std::move(books),
+        staged = std::make_unique<StagedMail>(files, std::move(mailbox), *std::move(target), user, std::move(books),
                                               size_tags(size, with_crlf), size);
         auto filled = staged->fill(delivery, message);
         if (!filled) return std::move(filled).error();

@@ -1,11 +1,12 @@
 // roost-power-cut: does a message that was acknowledged survive a power cut?
 //
-//   roost-power-cut DIR CUTS [--no-sync WHICH]
+//   roost-power-cut DIR CUTS [--journal] [--no-sync WHICH]
 //
 // Delivers from many threads, to one and to many recipients, old and new, into ext4 and XFS file systems of its own
 // below DIR, and cuts their power: at a random moment, or right after an acknowledgement. After each recovery it holds
 // every acknowledged message against what is in the store: none may be lost, torn or doubled, and none may have been
 // acknowledged after the cut. The user database lies beside the file system that is cut, or on it, in turn.
+//   --journal  with delivery.durability = journal; the journal lies where the user database does
 //   --no-sync  syncs of `files`, of `directories` or `all` are left out: succeeds if a promise is broken then, for a
 //   test
 //              that cannot fail proves nothing
@@ -39,6 +40,7 @@
 #include "base/log.h"
 #include "module/loader.h"
 #include "store/instance.h"
+#include "store/journal.h"
 
 namespace roost::fault {
 namespace {
@@ -59,25 +61,34 @@ void must(const Result<void>& result) {
     if (!result) throw std::runtime_error(result.error().text());
 }
 
-// Forgets to sync: `files`, `directories` or `all`.
-class Forgetful : public Files {
+// Forgets to sync: `files`, `directories` or `all`. Once dead, as the process would be after a power cut, it writes no
+// journal any more: one that lies on another file system than the mail must look as it did when the power went.
+class TestFiles : public Files {
 public:
-    explicit Forgetful(std::string which) : which_(std::move(which)) {}
+    explicit TestFiles(std::string forgets) : forgets_(std::move(forgets)) {}
     Result<void> sync_data(int fd, std::string_view path) override {
-        return which_ == "directories" ? Files::sync_data(fd, path) : Result<void>();
+        if (dead) return gone(path);
+        return forgets_ == "files" || forgets_ == "all" ? Result<void>() : Files::sync_data(fd, path);
     }
     Result<void> sync(int fd, std::string_view path) override {
-        return which_ == "files" ? Files::sync(fd, path) : Result<void>();
+        return forgets_ == "directories" || forgets_ == "all" ? Result<void>() : Files::sync(fd, path);
     }
+    Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path) override {
+        return dead ? gone(path) : Files::write_at(fd, offset, data, path);
+    }
+    std::atomic<bool> dead{false};
 
 private:
-    std::string which_;
+    static Result<void> gone(std::string_view path) { return system_error(EIO, "no power: " + std::string(path)); }
+    std::string forgets_;
 };
 
 // All that delivers mail: what Instance sets up, with Files of our choice.
 class Post {
 public:
-    Post(const std::string& work, const std::string& database, const std::string& mail, bool headers, Files& files)
+    // `journal`: its directory; empty: each delivery is synced.
+    Post(const std::string& work, const std::string& database, const std::string& mail, bool headers,
+         const std::string& journal, Files& files)
         : config_(configure(work, database, mail, headers)) {
         db_ = must(SqlUserDb::open("sqlite:" + database, SqlUserDb::Missing::create, std::chrono::seconds(10)));
         const std::string modules(config_.text("store.modules"));
@@ -85,7 +96,15 @@ public:
         mda_ = must(make_mda(*must(load_module(modules, ModuleKind::mda, config_.text("store.mda"))), host));
         creator_ =
             must(make_creator(*must(load_module(modules, ModuleKind::creator, config_.text("store.creator"))), host));
-        durability_ = make_fsync_durability(files);
+        if (journal.empty()) {
+            durability_ = make_fsync_durability(files);
+        } else {
+            // Small, so that checkpoints happen all the time.
+            JournalPlan plan{journal, 4ULL << 20U, 3, std::chrono::milliseconds(100)};
+            auto opened = must(Journal::open(files, plan));
+            must(opened.recover(config_, *db_, *mda_));
+            durability_ = must(std::move(opened).start(std::make_shared<Doubts>()));
+        }
         accounts_ = std::make_unique<Accounts>(Accounts::Parts{
             config_, *mda_, files, reservations_,
             [this](std::string_view domain, const auto& visit) { return db_->each_user(domain, visit); }});
@@ -154,6 +173,7 @@ struct Cut {
     unsigned round;
     bool after_acknowledgement;
     bool database_on_volume;
+    bool journal;
     bool headers;  // trace fields differ between recipients, so each has a file of its own; else they share one
 };
 
@@ -163,8 +183,8 @@ struct Cut {
 // an acknowledgement that nobody would have lived to give: it is counted apart.
 class Load {
 public:
-    Load(LoopVolume& volume, const Cut& cut, Post& post, std::vector<std::string> users)
-        : volume_(volume), cut_(cut), post_(post), users_(std::move(users)) {}
+    Load(LoopVolume& volume, const Cut& cut, Post& post, TestFiles& files, std::vector<std::string> users)
+        : volume_(volume), cut_(cut), post_(post), files_(files), users_(std::move(users)) {}
 
     void run(std::mt19937& random) {
         const auto moment = std::chrono::microseconds(std::uniform_int_distribution<int>(500, 700'000)(random));
@@ -187,6 +207,7 @@ public:
 private:
     void cut_now() {
         if (cut_begun_.exchange(true)) return;
+        files_.dead = cut_.journal;
         volume_.cut();
         cut_done_ = true;
     }
@@ -241,6 +262,7 @@ private:
     LoopVolume& volume_;
     const Cut& cut_;
     Post& post_;
+    TestFiles& files_;
     const std::vector<std::string> users_;
     unsigned cut_after_ = 0;
     unsigned acknowledgements_ = 0;
@@ -317,33 +339,36 @@ unsigned stuck(Post& post, const std::vector<std::string>& users, unsigned round
     return count;
 }
 
-Tally run_cut(const std::string& work, LoopVolume& volume, const Cut& cut, Files& files, std::mt19937& random) {
+Tally run_cut(const std::string& work, LoopVolume& volume, const Cut& cut, TestFiles& files, std::mt19937& random) {
+    files.dead = false;
     const std::string database =
         cut.database_on_volume ? volume.path() + "/users.db" : work + "/" + volume.type() + ".users.db";
     const std::string mail = volume.path() + (cut.database_on_volume ? "/mail-1" : "/mail-2");
     fs::create_directories(mail);
+    const std::string beside = cut.database_on_volume ? volume.path() + "/" : work + "/" + volume.type() + ".";
+    const std::string journal = cut.journal ? beside + "journal" : "";
     std::vector<std::string> users;
     std::optional<Load> load;
     {
-        Post post(work, database, mail, cut.headers, files);
+        Post post(work, database, mail, cut.headers, journal, files);
         const auto add = [&](const std::string& name) {
             users.push_back(name);
             static_cast<void>(must(post.db().add_user(name + "@" + kDomain, {}, true)));
         };
         for (unsigned i = 0; i < kOldUsers; ++i) add("old" + std::to_string(i));
         for (unsigned i = 0; i < kNewUsers; ++i) add("new" + std::to_string(cut.round) + "-" + std::to_string(i));
-        load.emplace(volume, cut, post, users);
+        load.emplace(volume, cut, post, files, users);
         load->run(random);
     }
     volume.recover();
-    Tally tally = compare(*load, mail, cut.round);
     Files sound;
-    Post post(work, database, mail, cut.headers, sound);
+    Post post(work, database, mail, cut.headers, journal, sound);
+    Tally tally = compare(*load, mail, cut.round);
     tally.stuck = stuck(post, users, cut.round);
     return tally;
 }
 
-int run(const std::string& work, unsigned cuts, const std::string& no_sync) {
+int run(const std::string& work, unsigned cuts, bool journal, const std::string& no_sync) {
     const std::string missing = LoopVolume::missing();
     if (!missing.empty()) {
         std::cout << "SKIPPED: " << missing << '\n';
@@ -353,16 +378,15 @@ int run(const std::string& work, unsigned cuts, const std::string& no_sync) {
     must(open_log("roost-power-cut", work + "/log", LogLevel::error));
     const auto seed = std::random_device{}();
     std::mt19937 random(seed);
-    Files plain;
-    Forgetful forgetful(no_sync);
+    TestFiles files(no_sync);
     Tally all;
     unsigned broken = 0;
     {
         LoopVolume volumes[] = {{work, "ext4"}, {work, "xfs"}};
         for (unsigned i = 0; i < cuts; ++i) {
             LoopVolume& volume = volumes[i % 2];
-            const Cut cut{i, (i / 2) % 2 == 1, (i / 4) % 2 == 1, (i / 8) % 2 == 1};
-            Tally tally = run_cut(work, volume, cut, no_sync.empty() ? plain : forgetful, random);
+            const Cut cut{i, (i / 2) % 2 == 1, (i / 4) % 2 == 1, journal, (i / 8) % 2 == 1};
+            Tally tally = run_cut(work, volume, cut, files, random);
             if (tally.broken()) ++broken;
             if (tally.broken() || cuts <= 32)
                 std::cout << "cut " << i << " of " << volume.type()
@@ -380,15 +404,19 @@ int run(const std::string& work, unsigned cuts, const std::string& no_sync) {
 }  // namespace roost::fault
 
 int main(int argc, char** argv) {
-    const std::vector<std::string> args(argv + 1, argv + argc);
+    std::vector<std::string> args(argv + 1, argv + argc);
+    const auto journal = std::find(args.begin(), args.end(), "--journal");
+    const bool journaled = journal != args.end();
+    if (journaled) args.erase(journal);
     const std::set<std::string> which{"files", "directories", "all"};
     const bool no_sync = args.size() == 4 && args[2] == "--no-sync" && which.count(args[3]) == 1;
     if (args.size() != 2 && !no_sync) {
-        std::cerr << "usage: roost-power-cut DIR CUTS [--no-sync files|directories|all]\n";
+        std::cerr << "usage: roost-power-cut DIR CUTS [--journal] [--no-sync files|directories|all]\n";
         return 64;
     }
     try {
-        return roost::fault::run(args[0], static_cast<unsigned>(std::stoul(args[1])), no_sync ? args[3] : "");
+        return roost::fault::run(args[0], static_cast<unsigned>(std::stoul(args[1])), journaled,
+                                 no_sync ? args[3] : "");
     } catch (const std::exception& error) {
         std::cerr << "roost-power-cut: " << error.what() << '\n';
         return 1;

@@ -73,6 +73,10 @@ public:
         }
         return Files::write(fd, data, path);
     }
+    Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path) override {
+        if (auto fault = fails("write_at", std::string(path), {fd, {}})) return *fault;
+        return Files::write_at(fd, offset, data, path);
+    }
     Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override {
         if (auto fault = fails("copy", std::string(path), {to, {}})) return *fault;
         return Files::copy(from, offset, size, to, path);
@@ -100,6 +104,10 @@ public:
     Result<void> sync(int fd, std::string_view path) override {
         if (auto fault = fails("sync", std::string(path), {fd, {}})) return *fault;
         return Files::sync(fd, path);
+    }
+    Result<void> sync_volume(int fd, std::string_view path) override {
+        if (auto fault = fails("sync_volume", std::string(path), {fd, {}})) return *fault;
+        return Files::sync_volume(fd, path);
     }
     Result<struct stat> stat(DirRef dir, const std::string& name) override {
         if (auto fault = fails("stat", name, dir)) return *fault;

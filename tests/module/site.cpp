@@ -65,16 +65,21 @@ User Site::allocated(const User& user, const Settings& allocation) {
 }
 
 Result<Receipt> Site::deliver(const User& user, const std::string& message, const Delivery& delivery) {
-    auto pending = mda_->prepare(user, delivery, Message::from_text(message));
+    const Message whole = Message::from_text(message);
+    auto pending = mda_->prepare(user, delivery, whole);
     if (!pending) return std::move(pending).error();
     Pending* const group[] = {pending->get()};
     auto settled = durability_->before_publish(group);
     if (!settled) return std::move(settled).error();
     auto receipt = (*pending)->publish();
-    if (!receipt) return receipt;
+    if (!receipt) {
+        durability_->forget(**pending);
+        return receipt;
+    }
     settled = durability_->after_publish(group);
     if (!settled) {
         must((*pending)->withdraw());
+        durability_->forget(**pending);
         return std::move(settled).error();
     }
     return receipt;

@@ -54,7 +54,9 @@ public:
     Result<Receipt> deliver(const User& user, const std::string& message, const Delivery& delivery = {});
     // The same where nothing must fail.
     Receipt delivered(const User& user, const std::string& message, const Delivery& delivery = {});
-    // As if the program had ended and begun anew: a sync that failed is forgotten.
+    // As if the program had ended and begun anew: a sync that failed is forgotten. What a Durability has left to do is
+    // done before.
+    void restart(std::unique_ptr<Durability> durability) { durability_ = std::move(durability); }
     void restart() { durability_ = make_fsync_durability(files_); }
     // Of the mailbox, or of a folder that is counted apart.
     Usage usage(const User& user, const Usage& coming = {}, const Folder& account = {});

@@ -1,0 +1,404 @@
+#include "store/journal.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "store/journal_format.h"
+
+namespace roost {
+namespace {
+
+constexpr mode_t kFileMode = 0600;
+
+// A file system, by a directory on it.
+struct Volume {
+    Fd directory;
+    std::string path;
+};
+
+struct Segment {
+    std::string path;
+    Fd file;
+    std::uint64_t generation = 0;
+    std::uint64_t tail = 0;           // where the next record goes
+    std::size_t held = 0;             // deliveries in it that are not published yet
+    std::map<dev_t, Volume> volumes;  // that its messages lie on
+
+    SyncTarget target() const { return {file.get(), path}; }
+};
+
+// Room for everything from the first write on, so that no write needs the file system's own log, and none fails for
+// lack of space.
+Result<void> fill_with_zeroes(Files& files, const Segment& segment, std::uint64_t size) {
+    constexpr std::size_t kPiece = 1024UL * 1024;
+    if (auto cut = files.truncate(segment.file.get(), 0, segment.path); !cut) return cut;
+    const std::string zeroes(kPiece, '\0');
+    for (std::uint64_t at = 0; at < size; at += kPiece) {
+        const auto piece = std::string_view(zeroes).substr(0, std::min<std::uint64_t>(kPiece, size - at));
+        if (auto done = files.write_at(segment.file.get(), at, piece, segment.path); !done) return done;
+    }
+    return files.sync(segment.file.get(), segment.path);
+}
+
+Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, std::uint64_t size) {
+    Segment out;
+    out.path = std::string(dir.path) + "/" + name;
+    auto file = files.open(dir, name, O_RDWR | O_CREAT, kFileMode);
+    if (!file) return std::move(file).error();
+    out.file = *std::move(file);
+    struct stat st {};
+    if (::fstat(out.file.get(), &st) != 0) return system_error(errno, "cannot look at " + out.path);
+    if (static_cast<std::uint64_t>(st.st_size) != size)
+        if (auto filled = fill_with_zeroes(files, out, size); !filled) return std::move(filled).error();
+    return out;
+}
+
+class JournalDurability final : public Durability {
+public:
+    JournalDurability(Files& files, JournalPlan plan, Fd dir, Fd lock, std::vector<Segment> segments,
+                      std::uint64_t generation, std::shared_ptr<Doubts> doubts)
+        : files_(files),
+          plan_(std::move(plan)),
+          dir_(std::move(dir)),
+          lock_(std::move(lock)),
+          segments_(std::move(segments)),
+          generation_(generation),
+          doubts_(std::move(doubts)),
+          fsync_(make_fsync_durability(files, doubts_)) {
+        for (Segment& segment : segments_) free_.push_back(&segment);
+        keeper_ = std::thread([this] { keep(); });
+    }
+    JournalDurability(const JournalDurability&) = delete;
+    JournalDurability& operator=(const JournalDurability&) = delete;
+    ~JournalDurability() override {
+        {
+            const std::lock_guard lock(mutex_);
+            ending_ = true;
+            changed_.notify_all();
+        }
+        keeper_.join();
+    }
+
+    Result<void> accepts(const Pending& delivery) override { return fsync_->accepts(delivery); }
+
+    Result<void> before_publish(std::span<Pending* const> group) override {
+        std::vector<Pending::Redo> redos;
+        std::vector<Pending*> journaled;
+        std::vector<Pending*> others;
+        for (Pending* pending : group) {
+            if (auto accepted = accepts(*pending); !accepted) return accepted;
+            auto redo = pending->redo();
+            if (redo.message == nullptr || redo.message->size() > Journal::kLargest || pending->plan().after.empty()) {
+                others.push_back(pending);
+                continue;
+            }
+            redos.push_back(std::move(redo));
+            journaled.push_back(pending);
+        }
+        if (!others.empty())
+            if (auto settled = fsync_->before_publish(others); !settled) return settled;
+        if (journaled.empty()) return {};
+        std::string record;
+        if (auto made = write_record(redos, record); !made) return made;
+        stats_.groups.fetch_add(1, std::memory_order_relaxed);
+        stats_.members.fetch_add(journaled.size(), std::memory_order_relaxed);
+
+        std::unique_lock lock(mutex_);
+        auto place = append(lock, record);
+        if (!place) return std::move(place).error();
+        Segment& segment = *place->segment;
+        for (std::size_t i = 0; i < journaled.size(); ++i) {
+            held_[journaled[i]] = {&segment, {segment.generation, place->offset, static_cast<std::uint32_t>(i)}};
+            ++segment.held;
+            add_volume(segment, journaled[i]->plan().after.front());
+        }
+        auto durable = wait_until_durable(lock, place->end);
+        if (!durable)
+            for (const Pending* pending : journaled) let_go(*pending);
+        return durable;
+    }
+
+    Result<void> after_publish(std::span<Pending* const> group) override {
+        std::vector<Pending*> others;
+        {
+            const std::lock_guard lock(mutex_);
+            std::copy_if(group.begin(), group.end(), std::back_inserter(others),
+                         [&](const Pending* pending) { return held_.count(pending) == 0; });
+        }
+        if (!others.empty())
+            if (auto settled = fsync_->after_publish(others); !settled) return settled;
+        const std::lock_guard lock(mutex_);
+        for (const Pending* pending : group) let_go(*pending);
+        return {};
+    }
+
+    void forget(const Pending& delivery) override {
+        std::unique_lock lock(mutex_);
+        const auto found = held_.find(&delivery);
+        if (found == held_.end()) return;
+        std::string record;
+        journal::RecordWriter writer(record);
+        writer.cancel(found->second.delivery);
+        writer.end();
+        auto place = append(lock, record);
+        auto durable = place ? wait_until_durable(lock, place->end) : Result<void>(std::move(place).error());
+        if (!durable) log(LogLevel::warning, "a delivery that failed may come back: " + durable.error().text());
+        let_go(delivery);
+    }
+
+private:
+    struct Held {
+        Segment* segment;
+        journal::Cancel delivery;
+    };
+    struct Place {
+        Segment* segment;
+        std::uint64_t offset;
+        std::uint64_t end;  // in the count of all that was ever appended
+    };
+    using Lock = std::unique_lock<std::mutex>;
+
+    // All redos are of one message.
+    static Result<void> write_record(const std::vector<Pending::Redo>& redos, std::string& record) {
+        const Message& message = *redos.front().message;
+        constexpr std::size_t kTexts = 1024;
+        record.reserve(message.size() + redos.size() * kTexts);
+        journal::RecordWriter writer(record);
+        writer.deliveries(redos.size());
+        for (const Pending::Redo& redo : redos) writer.entry(redo.user, redo.place, redo.header);
+        writer.message_size(message.size());
+        auto done = message.each([&](std::string_view bytes) -> Result<void> {
+            writer.message_bytes(bytes);
+            return {};
+        });
+        writer.end();
+        return done;
+    }
+
+    static void add_volume(Segment& segment, const SyncTarget& directory) {
+        struct stat st {};
+        if (::fstat(directory.fd, &st) != 0) return;
+        Volume& volume = segment.volumes[st.st_dev];
+        if (volume.directory) return;
+        volume.directory.reset(::fcntl(directory.fd, F_DUPFD_CLOEXEC, 0));
+        volume.path = directory.path;
+    }
+
+    void let_go(const Pending& delivery) {
+        const auto found = held_.find(&delivery);
+        if (found == held_.end()) return;
+        if (--found->second.segment->held == 0) changed_.notify_all();
+        held_.erase(found);
+    }
+
+    // Puts a record behind the others. It goes to the disk with the next flush.
+    Result<Place> append(Lock& lock, std::string& record) {
+        if (record.size() > plan_.segment_size - journal::kBlock)
+            return Error{Outcome::trouble, "cannot journal a delivery", "it is larger than a segment", {}, 0};
+        while (active_ == nullptr || active_->tail + record.size() > plan_.segment_size)
+            if (auto turned = turn_over(lock); !turned) return std::move(turned).error();
+        if (broken_) return *broken_;
+        journal::seal(record, active_->generation);
+        const std::uint64_t offset = active_->tail;
+        active_->tail += record.size();
+        appended_ += record.size();
+        gathered_ += record;
+        return Place{active_, offset, appended_};
+    }
+
+    // Goes on in the next free segment, or waits until there may be one. The caller looks again.
+    Result<void> turn_over(Lock& lock) {
+        const Segment* before = active_;
+        if (auto durable = wait_until_all_durable(lock); !durable) return durable;
+        if (active_ != before) return {};
+        if (free_.empty()) {
+            if (full_.empty() && !keeping_)
+                return Error{Outcome::trouble, "the journal in " + plan_.dir + " is full",
+                             "its mail could not be synced to the mailboxes",
+                             "check the disks and their file systems, then restart roostd", 0};
+            changed_.wait(lock);
+            return {};
+        }
+        if (active_ != nullptr) full_.push_back(active_);
+        active_ = free_.front();
+        free_.pop_front();
+        active_->generation = ++generation_;
+        active_->tail = journal::kBlock;
+        // On its way to the disk with the first records.
+        auto begun =
+            files_.write_at(active_->file.get(), 0, journal::first_block({active_->generation, true}), active_->path);
+        if (!begun) broken_ = doubts_->add(active_->target(), std::move(begun).error());
+        changed_.notify_all();
+        return {};
+    }
+
+    // Whoever comes while nobody flushes does it, for all that has been gathered.
+    Result<void> wait_until_durable(Lock& lock, std::uint64_t end) {
+        while (durable_ < end && !broken_) {
+            if (flushing_) {
+                changed_.wait(lock);
+            } else {
+                flush(lock);
+            }
+        }
+        if (broken_) return *broken_;
+        return {};
+    }
+
+    // Others may append while one waits.
+    Result<void> wait_until_all_durable(Lock& lock) {
+        Result<void> done;
+        while (done && durable_ < appended_) done = wait_until_durable(lock, appended_);
+        return done;
+    }
+
+    void flush(Lock& lock) {
+        flushing_ = true;
+        std::string bytes;
+        bytes.swap(gathered_);
+        const Segment& segment = *active_;
+        const std::uint64_t begin = segment.tail - bytes.size();
+        const std::uint64_t end = appended_;
+        lock.unlock();
+        auto done = files_.write_at(segment.file.get(), begin, bytes, segment.path);
+        if (done) done = files_.sync_data(segment.file.get(), segment.path);
+        stats_.syncs.fetch_add(1, std::memory_order_relaxed);
+        lock.lock();
+        flushing_ = false;
+        if (done) {
+            durable_ = end;
+            bytes.clear();
+            if (gathered_.empty()) gathered_.swap(bytes);  // for its capacity
+        } else {
+            stats_.failures.fetch_add(1, std::memory_order_relaxed);
+            broken_ = doubts_->add(segment.target(), std::move(done).error());
+        }
+        changed_.notify_all();
+    }
+
+    // The checkpoints, in a thread of their own.
+    void keep() {
+        Lock lock(mutex_);
+        Deadline round = Deadline::in(plan_.checkpoint);
+        while (true) {
+            if (full_.empty() && (ending_ || round.expired())) {
+                round = Deadline::in(plan_.checkpoint);
+                const bool used = active_ != nullptr && active_->tail > journal::kBlock;
+                if (used && wait_until_all_durable(lock) && active_ != nullptr) {
+                    full_.push_back(active_);
+                    active_ = nullptr;
+                }
+                if (full_.empty() && ending_) return;
+            }
+            if (full_.empty()) {
+                changed_.wait_for(lock, round.remaining());
+                continue;
+            }
+            Segment& segment = *full_.front();
+            if (segment.held > 0) {
+                changed_.wait(lock);
+                continue;
+            }
+            full_.pop_front();
+            keeping_ = true;
+            lock.unlock();
+            const bool done = checkpoint(segment);
+            lock.lock();
+            keeping_ = false;
+            if (done) free_.push_back(&segment);
+            changed_.notify_all();
+        }
+    }
+
+    // Brings all mail of a segment to its mailboxes' disks, and frees it. False: it has to stay as it is.
+    bool checkpoint(Segment& segment) {
+        bool sound = true;
+        for (const auto& [device, volume] : segment.volumes) {
+            auto done = files_.sync_volume(volume.directory.get(), volume.path);
+            if (done) continue;
+            doubts_->add({volume.directory.get(), volume.path}, std::move(done).error());
+            sound = false;
+        }
+        segment.volumes.clear();
+        if (!sound) return false;
+        auto done =
+            files_.write_at(segment.file.get(), 0, journal::first_block({segment.generation, false}), segment.path);
+        if (done) done = files_.sync_data(segment.file.get(), segment.path);
+        if (done) return true;
+        doubts_->add(segment.target(), std::move(done).error());
+        return false;
+    }
+
+    Files& files_;
+    const JournalPlan plan_;
+    Fd dir_;
+    Fd lock_;  // keeps other processes out of the directory
+    std::vector<Segment> segments_;
+    std::uint64_t generation_;
+    std::shared_ptr<Doubts> doubts_;
+    std::unique_ptr<Durability> fsync_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    Segment* active_ = nullptr;  // records are appended to it
+    std::deque<Segment*> full_;  // oldest first: they wait for their checkpoint
+    std::deque<Segment*> free_;
+    std::string gathered_;        // appended to `active_`, not yet written
+    std::uint64_t appended_ = 0;  // octets since the start
+    std::uint64_t durable_ = 0;   // of them
+    bool flushing_ = false;
+    bool keeping_ = false;  // a checkpoint is under way
+    bool ending_ = false;
+    std::optional<Error> broken_;  // why nothing can be journaled any more
+    std::unordered_map<const Pending*, Held> held_;
+    std::thread keeper_;
+};
+
+}  // namespace
+
+Result<Journal> Journal::open(Files& files, JournalPlan plan) {
+    Journal out(files, std::move(plan));
+    auto dir = files.make_path(out.plan_.dir, 0700);
+    if (!dir) return std::move(dir).error();
+    out.dir_ = *std::move(dir);
+    auto lock = files.open({out.dir_.get(), out.plan_.dir}, "lock", O_RDWR | O_CREAT, kFileMode);
+    if (!lock) return std::move(lock).error();
+    out.lock_ = *std::move(lock);
+    if (::flock(out.lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) return system_error(errno, "cannot lock " + out.plan_.dir + "/lock");
+        return Error{Outcome::trouble, "cannot use the journal in " + out.plan_.dir, "another roostd uses it",
+                     "give each roostd a store.state of its own", EWOULDBLOCK};
+    }
+    return out;
+}
+
+Result<std::unique_ptr<Durability>> Journal::start(std::shared_ptr<Doubts> doubts) && {
+    const DirRef dir{dir_.get(), plan_.dir};
+    std::vector<Segment> segments;
+    for (unsigned i = 0; i < plan_.segments; ++i) {
+        auto segment = open_segment(files_, dir, "segment-" + std::to_string(i), plan_.segment_size);
+        if (!segment) return std::move(segment).error();
+        segments.push_back(*std::move(segment));
+    }
+    if (auto synced = files_.sync(dir.fd, dir.path); !synced) return std::move(synced).error();
+    return std::unique_ptr<Durability>(std::make_unique<JournalDurability>(files_, std::move(plan_), std::move(dir_),
+                                                                           std::move(lock_), std::move(segments),
+                                                                           generation_, std::move(doubts)));
+}
+
+}  // namespace roost

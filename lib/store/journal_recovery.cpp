@@ -1,0 +1,139 @@
+// What start-up does with what a crash left in a journal.
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "store/journal.h"
+#include "store/journal_format.h"
+
+namespace roost {
+namespace {
+
+constexpr mode_t kFileMode = 0600;
+
+// A segment as it was found.
+struct Found {
+    std::string name;
+    std::string bytes;
+    journal::Scan scan;  // of `bytes`
+};
+
+Result<std::vector<std::string>> names_in(const std::string& path) {
+    std::vector<std::string> out;
+    DIR* dir = ::opendir(path.c_str());
+    if (dir == nullptr) return system_error(errno, "cannot list " + path);
+    while (const dirent* entry = ::readdir(dir)) {  // NOLINT(concurrency-mt-unsafe): the stream is ours
+        const std::string_view name = entry->d_name;
+        if (name.starts_with("segment-") || name.starts_with("kept-")) out.emplace_back(name);
+    }
+    ::closedir(dir);
+    return out;
+}
+
+Result<Found> read_segment(Files& files, DirRef dir, const std::string& name) {
+    constexpr std::size_t kLimit = 1024UL * 1024 * 1024;
+    const std::string path = std::string(dir.path) + "/" + name;
+    auto file = files.open(dir, name, O_RDONLY);
+    if (!file) return std::move(file).error();
+    Found out{name, std::string(journal::kBlock, '\0'), {}};
+    if (::pread(file->get(), out.bytes.data(), out.bytes.size(), 0) < 0)
+        return system_error(errno, "cannot read " + path);
+    const auto state = journal::state_of(out.bytes);
+    if (state && !state->in_use) {
+        out.scan.state = *state;
+        return out;
+    }
+    auto bytes = files.read_all(file->get(), path, kLimit);
+    if (!bytes) return std::move(bytes).error();
+    out.bytes = *std::move(bytes);
+    out.scan = journal::scan(out.bytes);
+    return out;
+}
+
+}  // namespace
+
+Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& mda) {
+    const DirRef dir{dir_.get(), plan_.dir};
+    auto names = names_in(plan_.dir);
+    if (!names) return std::move(names).error();
+    std::vector<Found> segments;
+    std::set<journal::Cancel> cancelled;
+    for (const std::string& name : *names) {
+        auto found = read_segment(files_, dir, name);
+        if (!found) return std::move(found).error();
+        generation_ = std::max(generation_, found->scan.state.generation);
+        for (const journal::Record& record : found->scan.records)
+            if (!record.deliveries) cancelled.insert(record.cancel);
+        segments.push_back(*std::move(found));
+    }
+    std::sort(segments.begin(), segments.end(),
+              [](const Found& a, const Found& b) { return a.scan.state.generation < b.scan.state.generation; });
+
+    JournalRecovery total;
+    for (const Found& segment : segments) {
+        const journal::Scan& scan = segment.scan;
+        if (!scan.state.in_use && !scan.damaged) continue;
+        bool failed = false;
+        for (const journal::Record& record : scan.records) {
+            if (!record.deliveries) continue;
+            const Message message = Message::from_text(std::string(record.deliveries->message));
+            std::uint32_t index = 0;
+            for (const journal::Entry& entry : record.deliveries->entries) {
+                if (cancelled.count({scan.state.generation, record.offset, index++}) != 0) continue;
+                ++total.deliveries;
+                auto user = db.find(entry.user);
+                if (user && !*user) {
+                    ++total.orphans;
+                    continue;
+                }
+                auto made = user ? User::make(config, **std::move(user)) : Result<User>(std::move(user).error());
+                auto restored = made ? mda.restore(*made, entry.place, entry.header, message)
+                                     : Result<bool>(std::move(made).error());
+                if (!restored) {
+                    log(LogLevel::error, "journal: " + restored.error().text());
+                    failed = true;
+                } else if (*restored) {
+                    ++total.restored;
+                }
+            }
+        }
+        // What is not understood, or could not be brought back, is kept; all else is done with.
+        const std::string number =
+            std::to_string(scan.state.in_use ? scan.state.generation : static_cast<std::uint64_t>(std::time(nullptr)));
+        Result<void> done;
+        if (failed || scan.damaged) {
+            ++total.kept;
+            const std::string kept = (failed ? "kept-" : "damaged-") + number;
+            log(LogLevel::error, "journal: " + plan_.dir + "/" + segment.name +
+                                     (failed ? " holds mail that could not be brought back: it is kept as "
+                                             : " is damaged: what can be read was brought back; it is kept as ") +
+                                     kept);
+            done = files_.rename(dir, segment.name, dir, kept);
+        } else if (segment.name.starts_with("kept-")) {
+            done = files_.unlink(dir, segment.name);
+        } else {
+            auto file = files_.open(dir, segment.name, O_WRONLY, kFileMode);
+            const std::string path = plan_.dir + "/" + segment.name;
+            done = file ? files_.write_at(file->get(), 0, journal::first_block({scan.state.generation, false}), path)
+                        : Result<void>(std::move(file).error());
+            if (done) done = files_.sync_data(file->get(), path);
+        }
+        if (!done) return std::move(done).error();
+    }
+    if (auto synced = files_.sync(dir.fd, dir.path); !synced) return std::move(synced).error();
+    if (total.deliveries > 0)
+        log(LogLevel::info, "journal: " + std::to_string(total.deliveries) + " deliveries were looked for, " +
+                                std::to_string(total.restored) + " of them brought back, " +
+                                std::to_string(total.orphans) + " belonged to users that are gone");
+    return total;
+}
+
+}  // namespace roost

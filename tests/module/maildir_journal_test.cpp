@@ -1,0 +1,298 @@
+// The journal with real mailboxes: what it saves, and what it brings back.
+#include "site.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "maildir_reader.h"
+#include "store/journal.h"
+
+using namespace roost;
+using namespace roost::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t kSmall = 64UL * 1024;
+
+// A journal beside the mailboxes.
+class Desk {
+public:
+    explicit Desk(Site& site, std::uint64_t segment_size = kSmall) : site_(site), size_(segment_size) {}
+
+    std::string dir() const { return site_.dir() + "/journal"; }
+    JournalPlan plan(const std::string& dir) const { return {dir, size_, 3, std::chrono::hours(1)}; }
+    std::unique_ptr<Durability> open() {
+        auto journal = must(Journal::open(site_.files(), plan(dir())));
+        must(journal.recover(site_.config(), site_.db(), site_.mda()));
+        return must(std::move(journal).start(std::make_shared<Doubts>()));
+    }
+    // What the disk would hold if the power failed now, as far as the journal goes.
+    std::string crashed() {
+        const std::string copy = site_.dir() + "/crashed" + std::to_string(++crashes_);
+        fs::copy(dir(), copy);
+        return copy;
+    }
+    JournalRecovery recover(const std::string& dir) {
+        return must(must(Journal::open(site_.files(), plan(dir))).recover(site_.config(), site_.db(), site_.mda()));
+    }
+
+private:
+    Site& site_;
+    std::uint64_t size_;
+    int crashes_ = 0;
+};
+
+void flip_octet(const std::string& path, std::size_t at) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(at));
+    const char octet = static_cast<char>(file.get() ^ 1);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(octet);
+}
+
+std::size_t count_of(const std::string& path, const std::string& text) {
+    const std::string bytes = MaildirReader::contents(path);
+    const std::size_t at = bytes.find(text);
+    REQUIRE(at != std::string::npos);
+    return at;
+}
+
+}  // namespace
+
+TEST_CASE("journal: a delivery waits for one flush of the journal alone", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@x");
+    Desk desk(site);
+    auto durability = desk.open();
+    std::vector<std::string> syncs;
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        if (operation.starts_with("sync")) syncs.push_back(std::string(operation) + " " + name);
+        return 0;
+    };
+    site.restart(std::move(durability));
+    site.delivered(alice, "one\n");
+    CHECK(syncs == std::vector<std::string>{"sync_data " + desk.dir() + "/segment-0"});
+    site.files().before = nullptr;
+    site.restart();
+    CHECK(desk.recover(desk.dir()).deliveries == 0);  // its end was a checkpoint
+    CHECK(site.messages(alice) == std::vector<std::string>{"one\n"});
+}
+
+TEST_CASE("journal: what a crash lost or tore is brought back once, wherever a reader had put it", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x", {{"quota.storage", "1G"}});
+    site.restart(desk.open());
+    const std::string header = "Delivered-To: alice@x\n";
+    const Delivery to_folder{{"Lists"}, true, header, nullptr};
+    const std::string kept = site.delivered(alice, "kept\n", {{}, true, header, nullptr}).path;
+    const std::string lost = site.delivered(alice, "lost\n", {{}, true, header, nullptr}).path;
+    const std::string torn = site.delivered(alice, "torn\n", {{}, true, header, nullptr}).path;
+    const std::string read = site.delivered(alice, "read\n", {{}, true, header, nullptr}).path;
+    const std::string moved = site.delivered(alice, "moved\n", {{}, true, header, nullptr}).path;
+    site.delivered(alice, "with its folder\n", to_folder);
+    const std::string crashed = desk.crashed();
+    site.restart();
+
+    const fs::path root = MaildirReader::directory(alice, {});
+    const auto flagged = [&](const std::string& path, const char* flags) {
+        return root / "cur" / (fs::path(path).filename().string() + flags);
+    };
+    fs::remove(lost);
+    std::ofstream(torn, std::ios::trunc) << "Deli";
+    fs::rename(read, flagged(read, ":2,S"));
+    std::ofstream(flagged(read, ":2,S"), std::ios::trunc) << std::string(27, '\0');
+    fs::create_directories(root / ".Archive" / "cur");
+    fs::create_directories(root / ".Archive" / "new");
+    fs::rename(moved, root / ".Archive" / "cur" / (fs::path(moved).filename().string() + ":2,RS"));
+    fs::remove_all(root / ".Lists");
+
+    const JournalRecovery found = desk.recover(crashed);
+    CHECK(found.deliveries == 6);
+    CHECK(found.restored == 4);
+    CHECK(found.kept == 0);
+    CHECK(site.messages(alice) ==
+          std::vector<std::string>{header + "kept\n", header + "lost\n", header + "read\n", header + "torn\n"});
+    CHECK(MaildirReader::contents(flagged(read, ":2,S")) == header + "read\n");
+    CHECK(site.messages(alice, {"Archive"}) == std::vector<std::string>{header + "moved\n"});
+    CHECK(site.messages(alice, {"Lists"}) == std::vector<std::string>{header + "with its folder\n"});
+    CHECK(site.reader().leftovers(alice).empty());
+    CHECK(site.usage(alice) == site.recount(alice));
+    CHECK(desk.recover(crashed).deliveries == 0);  // done with
+}
+
+TEST_CASE("journal: what was not acknowledged does not come back", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    site.files().before = [](std::string_view operation, const std::string&, DirRef) {
+        return operation == "rename_new" ? EIO : 0;
+    };
+    CHECK_FALSE(site.deliver(alice, "refused\n"));
+    site.files().before = nullptr;
+    site.delivered(alice, "taken\n");
+    const std::string crashed = desk.crashed();
+    site.restart();
+    CHECK(desk.recover(crashed).deliveries == 1);
+    CHECK(site.messages(alice) == std::vector<std::string>{"taken\n"});
+}
+
+TEST_CASE("journal: mail of a user that is gone is passed over", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    site.delivered(alice, "x\n");
+    const std::string crashed = desk.crashed();
+    site.restart();
+    site.db().records.clear();
+    const JournalRecovery found = desk.recover(crashed);
+    CHECK(found.orphans == 1);
+    CHECK(found.kept == 0);
+}
+
+TEST_CASE("journal: a damaged segment is read as far as it can be and put aside", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    std::vector<std::string> paths;
+    for (const char* text : {"first\n", "second\n", "third\n"}) paths.push_back(site.delivered(alice, text).path);
+    const std::string crashed = desk.crashed();
+    site.restart();
+    flip_octet(crashed + "/segment-0", count_of(crashed + "/segment-0", "second\n"));
+    for (const std::string& path : paths) fs::remove(path);
+    const JournalRecovery found = desk.recover(crashed);
+    CHECK(found.kept == 1);
+    CHECK(site.messages(alice) == std::vector<std::string>{"first\n", "third\n"});
+    CHECK_FALSE(fs::exists(crashed + "/segment-0"));
+    CHECK(std::any_of(fs::directory_iterator(crashed), fs::directory_iterator(),
+                      [](const auto& entry) { return entry.path().filename().string().starts_with("damaged-"); }));
+    CHECK(desk.recover(crashed).deliveries == 0);
+}
+
+TEST_CASE("journal: what cannot be brought back now is kept and tried again", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    const User bob = site.with_mailbox("bob@x");
+    site.restart(desk.open());
+    fs::remove(site.delivered(alice, "for alice\n").path);
+    fs::remove(site.delivered(bob, "for bob\n").path);
+    const std::string crashed = desk.crashed();
+    site.restart();
+    const fs::path box = MaildirReader::directory(alice, {});
+    fs::rename(box, box.string() + ".unmounted");
+    CHECK(desk.recover(crashed).kept == 1);
+    CHECK(site.messages(bob) == std::vector<std::string>{"for bob\n"});
+    fs::rename(box.string() + ".unmounted", box);
+    CHECK(desk.recover(crashed).restored == 1);
+    CHECK(site.messages(alice) == std::vector<std::string>{"for alice\n"});
+    CHECK(site.messages(bob) == std::vector<std::string>{"for bob\n"});
+    CHECK(desk.recover(crashed).deliveries == 0);
+}
+
+TEST_CASE("journal: full segments are brought to the mailboxes and used again, from many threads", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    std::vector<User> users;
+    for (int i = 0; i < 8; ++i) users.push_back(site.with_mailbox("u" + std::to_string(i) + "@x"));
+    auto durability = desk.open();
+    const Durability& watched = *durability;
+    site.restart(std::move(durability));
+    constexpr int kEach = 60;
+    const std::string body(3000, 'x');
+    std::vector<std::thread> threads;
+    std::atomic<int> failed{0};
+    for (const User& user : users)
+        threads.emplace_back([&] {
+            for (int i = 0; i < kEach; ++i)
+                if (!site.deliver(user, std::to_string(i) + body)) ++failed;
+        });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(failed == 0);
+    CHECK(watched.stats().members == users.size() * kEach);
+    CHECK(watched.stats().syncs < users.size() * kEach);  // flushes are shared
+    site.restart();
+    CHECK(desk.recover(desk.dir()).deliveries == 0);
+    for (const User& user : users) CHECK(site.messages(user).size() == kEach);
+}
+
+TEST_CASE("journal: when it cannot be flushed nothing is acknowledged any more", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    site.delivered(alice, "before\n");
+    site.files().before = [](std::string_view operation, const std::string& name, DirRef) {
+        return operation == "sync_data" && name.find("segment-") != std::string::npos ? EIO : 0;
+    };
+    auto refused = site.deliver(alice, "during\n");
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().outcome == Outcome::trouble);
+    site.files().before = nullptr;
+    CHECK_FALSE(site.deliver(alice, "after\n"));  // the kernel tells of lost data only once
+    CHECK(site.messages(alice) == std::vector<std::string>{"before\n"});
+}
+
+TEST_CASE("journal: a volume that loses data behind the verdict takes no more, and its mail stays in the journal",
+          "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    auto durability = desk.open();
+    site.restart(std::move(durability));
+    std::atomic<bool> failed{false};
+    site.files().before = [&](std::string_view operation, const std::string&, DirRef) {
+        if (operation != "sync_volume") return 0;
+        failed = true;
+        return EIO;
+    };
+    std::vector<std::string> paths;
+    const std::string body(20000, 'x');
+    bool refused = false;
+    for (int i = 0; i < 2000 && !refused; ++i) {  // until a segment is full, and its checkpoint fails
+        auto receipt = site.deliver(alice, std::to_string(i) + body);
+        refused = !receipt;
+        if (receipt) paths.push_back(receipt->path);
+    }
+    CHECK(failed);
+    REQUIRE(refused);
+    site.restart();
+    site.files().before = nullptr;
+    for (const std::string& path : paths) fs::remove(path);  // what the volume lost
+    CHECK(desk.recover(desk.dir()).restored == paths.size());
+    CHECK(site.messages(alice).size() == paths.size());
+}
+
+TEST_CASE("journal: large messages are synced to the mailbox itself", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    std::vector<std::string> syncs;
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        if (operation.starts_with("sync")) syncs.push_back(name);
+        return 0;
+    };
+    site.delivered(alice, std::string(Journal::kLargest + 1, 'x'));
+    site.files().before = nullptr;
+    REQUIRE(syncs.size() == 2);
+    CHECK(syncs[0].find("/tmp/") != std::string::npos);
+    CHECK(syncs[1].ends_with("/new"));
+}
+
+TEST_CASE("journal: it belongs to one process at a time", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const auto first = desk.open();
+    const auto second = Journal::open(site.files(), desk.plan(desk.dir()));
+    REQUIRE_FALSE(second);
+    CHECK(second.error().text().find("another roostd uses it") != std::string::npos);
+}
