@@ -4,8 +4,8 @@
 #include <string>
 
 #include "base/files.h"
+#include "base/folder.h"
 #include "base/result.h"
-#include "mail/folder.h"
 #include "mail/message.h"
 #include "mailbox.h"
 

@@ -23,7 +23,8 @@ constexpr int kTries = 16;
 
 class StagedMail final : public Pending {
 public:
-    StagedMail(Files& files, Mailbox mailbox, Target target, const User& user, BookEntry books, std::string tags, std::uint64_t size)
+    StagedMail(Files& files, Mailbox mailbox, Target target, const User& user, BookEntry books, std::string tags,
+               std::uint64_t size)
         : files_(files),
           mailbox_(std::move(mailbox)),
           target_(std::move(target)),
