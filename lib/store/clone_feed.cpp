@@ -116,7 +116,10 @@ void CloneFeed::publish_everybody(Report& report) {
     if (parts_.witnesses != nullptr) parts_.witnesses->clear();
     bool cut = false;
     auto listed = parts_.instance.db().each_user({}, [&](std::string_view name, Result<UserRecord> record) {
-        gather(std::string(name), record ? entry(*std::move(record)) : std::move(record).error(), report);
+        if (record)
+            gather(std::string(name), entry(*std::move(record)), report);
+        else
+            gather(std::string(name), std::move(record).error(), report);
         if (batch_.size() >= most_)
             if (auto done = commit(report, std::nullopt); !done) report.error = std::move(done).error();
         cut = stopped();
