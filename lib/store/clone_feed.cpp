@@ -14,13 +14,8 @@ constexpr std::size_t kSmallestBatch = 16;
 
 }  // namespace
 
-Result<std::optional<Usage>> usage_of(Instance& instance, const User& user) {
-    auto ready = instance.mda().check(user);
-    if (!ready) return std::move(ready).error();
-    if (!ready->complete()) return std::optional<Usage>();
-    auto usage = instance.mda().usage(user, {}, {});
-    if (!usage) return std::move(usage).error();
-    return std::optional(*usage);
+Result<Usage> usage_of(Instance& instance, const User& user) {
+    return instance.accounts().usage(user, {Account::Kind::mailbox, user.name(), {}}, {});
 }
 
 void Witnesses::add(const std::string& user) {
@@ -37,7 +32,7 @@ Result<CloneEntry> CloneFeed::entry(UserRecord record) {
     if (!user) return std::move(user).error();
     auto usage = usage_of(parts_.instance, *user);
     if (!usage) return std::move(usage).error();
-    return CloneEntry{std::move(name), usage->value_or(Usage{})};
+    return CloneEntry{std::move(name), *usage};
 }
 
 void CloneFeed::gather(const std::string& name, Result<CloneEntry> entry, Report& report) {

@@ -16,8 +16,8 @@
 
 namespace roost {
 
-// What the authority says that the mailbox of `user` holds; nothing for a user without a mailbox.
-Result<std::optional<Usage>> usage_of(Instance& instance, const User& user);
+// What the authority says that the mailbox of `user` holds; zero for a user without a mailbox.
+Result<Usage> usage_of(Instance& instance, const User& user);
 
 // A few users whose keys are in the dict: if those of one are gone, the dict was emptied. One thread at a time.
 class Witnesses {

@@ -119,7 +119,7 @@ struct Site {
         REQUIRE(made);
         const auto seen = usage_of(*instance, *made);
         REQUIRE(seen);
-        const Usage out = seen->value_or(Usage{});
+        const Usage& out = *seen;
         return std::to_string(out.storage) + " " + std::to_string(out.messages);
     }
     CloneFeed feed() { return CloneFeed({*instance, *clone, &witnesses, nullptr}); }
