@@ -7,24 +7,18 @@ import signal
 import socket
 import subprocess
 
-import pytest
-
-from conftest import BUILD, clean_env
 from lmtp import WAIT, wait_for
-
-PEERS = pathlib.Path(os.environ.get("ROOST_PEERS", BUILD.parent / "peers"))
+from redis_servers import find
 
 
 class Redis:
     """A Redis on a Unix socket in a directory of its own, which nothing is saved in. Use it with `with`."""
 
     def __init__(self, path):
-        program = PEERS / "redis" / "usr" / "bin" / "redis-server"
-        if not program.exists():
-            pytest.skip("redis is not unpacked: run tests/peers redis")
+        self.program, self.env = find("redis-server")
         path.mkdir()
         path.chmod(0o755)
-        self.path, self.program, self.process = path, program, None
+        self.path, self.process = path, None
         # Paths of sockets have at most 107 bytes.
         self.socket = pathlib.Path(f"/tmp/roost-redis-{os.getpid()}-{id(self)}")
         self.start()
@@ -37,10 +31,9 @@ class Redis:
         self.socket.unlink(missing_ok=True)
 
     def start(self):
-        env = clean_env({"LD_LIBRARY_PATH": str(PEERS / "redis" / "usr" / "lib" / "x86_64-linux-gnu")})
         self.process = subprocess.Popen(
             [self.program, "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "777", "--save", "",
-             "--dir", self.path], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             "--dir", self.path], env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.up, "Redis")
 
     def up(self):
