@@ -236,14 +236,14 @@ Result<std::optional<Outbox::Drain>> Outbox::drain(Deadline deadline) {
 Result<Outbox::Content> Outbox::Drain::read() {
     size_ = 0;
     read_ = {};
-    if (owner_.empty()) return Content();
-    auto fd = owner_.open_locked(Hold::exclusive);
+    if (owner_->empty()) return Content();
+    auto fd = owner_->open_locked(Hold::exclusive);
     if (!fd) return std::move(fd).error();
     // Up to here there are whole records. Nobody but us takes any out, so the rest needs no lock.
     struct stat st {};
-    if (::fstat(fd->get(), &st) != 0) return system_error(errno, "cannot look at " + owner_.pending_);
+    if (::fstat(fd->get(), &st) != 0) return system_error(errno, "cannot look at " + owner_->pending_);
     ::flock(fd->get(), LOCK_UN);
-    auto text = owner_.files_.read_all(fd->get(), owner_.pending_, kMaxFile);
+    auto text = owner_->files_.read_all(fd->get(), owner_->pending_, kMaxFile);
     if (!text) return std::move(text).error();
     text->resize(std::min(text->size(), static_cast<std::size_t>(st.st_size)));
     size_ = text->size();
@@ -257,20 +257,20 @@ Result<void> Outbox::Drain::finish(const Content& left) {
     // Where nothing came out, the file may stay as it is, unless it repeats itself.
     const bool same = left.names.size() == read_.names.size() && left.everybody == read_.everybody;
     if (same && size_ < 2 * text.size() + kWorthIt) return {};
-    auto fd = owner_.open_locked(Hold::exclusive);
+    auto fd = owner_->open_locked(Hold::exclusive);
     if (!fd) return std::move(fd).error();
     struct stat st {};
-    if (::fstat(fd->get(), &st) != 0) return system_error(errno, "cannot look at " + owner_.pending_);
+    if (::fstat(fd->get(), &st) != 0) return system_error(errno, "cannot look at " + owner_->pending_);
     const auto size = static_cast<std::uint64_t>(st.st_size);
-    if (size <= size_ && left.empty()) return owner_.files_.truncate(fd->get(), 0, owner_.pending_);
-    const std::string draft = owner_.pending_ + ".new";
-    if (auto gone = owner_.files_.unlink(kHere, draft); !gone) return gone;
-    auto next = owner_.open_here(draft, O_WRONLY);
+    if (size <= size_ && left.empty()) return owner_->files_.truncate(fd->get(), 0, owner_->pending_);
+    const std::string draft = owner_->pending_ + ".new";
+    if (auto gone = owner_->files_.unlink(kHere, draft); !gone) return gone;
+    auto next = owner_->open_here(draft, O_WRONLY);
     if (!next) return std::move(next).error();
-    if (auto done = owner_.files_.write(next->get(), text, draft); !done) return done;
+    if (auto done = owner_->files_.write(next->get(), text, draft); !done) return done;
     if (size > size_)
-        if (auto done = owner_.files_.copy(fd->get(), size_, size - size_, next->get(), draft); !done) return done;
-    return owner_.files_.rename(kHere, draft, kHere, owner_.pending_);
+        if (auto done = owner_->files_.copy(fd->get(), size_, size - size_, next->get(), draft); !done) return done;
+    return owner_->files_.rename(kHere, draft, kHere, owner_->pending_);
 }
 
 std::optional<milliseconds> Outbox::Drain::failed_ago() const {
@@ -288,9 +288,9 @@ bool Outbox::Drain::remember(bool failed) {
     const bool before = failed_ago().has_value();
     if (failed || before) {
         // What cannot be written is remembered as before.
-        if (auto cut = owner_.files_.truncate(lock_.get(), 0, owner_.lock_); !cut) return false;
+        if (auto cut = owner_->files_.truncate(lock_.get(), 0, owner_->lock_); !cut) return false;
         if (failed &&
-            (::lseek(lock_.get(), 0, SEEK_SET) != 0 || !owner_.files_.write(lock_.get(), "trouble\n", owner_.lock_)))
+            (::lseek(lock_.get(), 0, SEEK_SET) != 0 || !owner_->files_.write(lock_.get(), "trouble\n", owner_->lock_)))
             return false;
     }
     return failed != before;

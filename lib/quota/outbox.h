@@ -70,8 +70,8 @@ public:
 
     private:
         friend class Outbox;
-        Drain(Outbox& owner, Fd lock) : owner_(owner), lock_(std::move(lock)) {}
-        Outbox& owner_;
+        Drain(Outbox& owner, Fd lock) : owner_(&owner), lock_(std::move(lock)) {}
+        Outbox* owner_;
         Fd lock_;
         std::uint64_t size_ = 0;  // bytes of the outbox that read() saw
         Content read_;            // and gave

@@ -45,55 +45,42 @@ std::string state_dir(const Instance& instance) { return std::string(instance.co
 
 }  // namespace
 
-Drained drain(Outbox& outbox, CloneFeed& feed, std::optional<Deadline> deadline, bool patient) {
+Drained drain(Outbox::Drain& right, CloneFeed& feed, std::optional<Deadline> deadline,
+              const std::function<void()>& read) {
     Drained out;
     const auto fail = [&](const Error& error) {
         log(LogLevel::warning, "the clone: " + error.text());
         out.state = Drained::State::failed;
         return out;
     };
-    // What another process adds while this one drains is this one's to see: so look again after letting go.
-    for (bool again = true; again; again = !outbox.empty()) {
-        auto held = outbox.drain(Deadline::in(milliseconds(0)));
-        if (!held) return fail(held.error());
-        if (!*held) {
-            out.state = Drained::State::busy;
-            return out;
+    while (true) {
+        auto content = right.read();
+        if (!content) return fail(content.error());
+        if (read) read();
+        if (content->empty()) return out;
+        CloneFeed::Report report = feed.publish(*content, deadline);
+        out.everybody = out.everybody || content->everybody || report.emptied;
+        if (report.emptied) {
+            log(LogLevel::warning, "the dict of the clone was emptied: all usage is published again");
+            report.left.everybody = true;
         }
-        const auto failed_ago = (*held)->failed_ago();
-        if (!patient && failed_ago && *failed_ago < kLeftAlone) {
+        if (auto done = right.finish(report.left); !done) return fail(done.error());
+        const bool news = right.remember(report.error.has_value());
+        out.left = std::move(report.left.names);
+        if (report.error) {
+            if (news)
+                log(LogLevel::warning,
+                    "the clone falls behind, mail goes on, and what is missing is sent later: " + report.error->text());
             out.state = Drained::State::failed;
             return out;
         }
-        while (true) {
-            auto content = (*held)->read();
-            if (!content) return fail(content.error());
-            if (content->empty()) break;
-            CloneFeed::Report report = feed.publish(*content, deadline);
-            out.everybody = out.everybody || content->everybody || report.emptied;
-            if (report.emptied) {
-                log(LogLevel::warning, "the dict of the clone was emptied: all usage is published again");
-                report.left.everybody = true;
-            }
-            if (auto done = (*held)->finish(report.left); !done) return fail(done.error());
-            const bool told = !(*held)->remember(report.error.has_value());
-            out.left = std::move(report.left.names);
-            if (report.error) {
-                if (!told)
-                    log(LogLevel::warning, "the clone falls behind, mail goes on, and what is missing is sent later: " +
-                                               report.error->text());
-                out.state = Drained::State::failed;
-                return out;
-            }
-            if (!told) log(LogLevel::info, "the dict of the clone takes usage again");
-            out.unreadable = std::move(report.unreadable);
-            if (!out.left.empty() || (report.left.everybody && !report.emptied)) {
-                out.state = Drained::State::some;
-                return out;
-            }
+        if (news) log(LogLevel::info, "the dict of the clone takes usage again");
+        out.unreadable = std::move(report.unreadable);
+        if (!out.left.empty() || (report.left.everybody && !report.emptied)) {
+            out.state = Drained::State::some;
+            return out;
         }
     }
-    return out;
 }
 
 void publish_before_end(Instance& instance, std::span<const std::string> users) {
@@ -101,13 +88,24 @@ void publish_before_end(Instance& instance, std::span<const std::string> users) 
     if (clone == nullptr || users.empty()) return;
     const Deadline deadline = Deadline::in(clone->patience());
     Outbox outbox(instance.files(), state_dir(instance));
-    if (auto added = outbox.add(users); !added) log(LogLevel::warning, "the clone: " + added.error().text());
+    const auto tell = [](const Error& error) { log(LogLevel::warning, "the clone: " + error.text()); };
+    if (auto added = outbox.add(users); !added) tell(added.error());
     CloneFeed feed({instance, *clone, nullptr, nullptr});
-    const Drained drained = drain(outbox, feed, deadline, false);
-    if (drained.state == Drained::State::empty) return;
-    if (drained.unreadable) log_unreadable(*drained.unreadable);
-    // No other process is sure to send these before a power cut.
-    if (auto done = outbox.sync(); !done) log(LogLevel::warning, "the clone: " + done.error().text());
+    // What another process adds while this one drains is this one's to see, so it looks again after letting go.
+    while (!outbox.empty()) {
+        auto right = outbox.drain(Deadline::in(milliseconds(0)));
+        if (!right) return tell(right.error());
+        if (!*right) return;  // who has it sees what was added
+        const auto failed_ago = (*right)->failed_ago();
+        if (!failed_ago || *failed_ago >= kLeftAlone) {
+            const Drained drained = drain(**right, feed, deadline);
+            if (drained.unreadable) log_unreadable(*drained.unreadable);
+            if (drained.state == Drained::State::empty) continue;
+        }
+        // No other process is sure to send these before a power cut.
+        if (auto done = outbox.sync(); !done) tell(done.error());
+        return;
+    }
 }
 
 AfterDelivery::AfterDelivery(Current current, Watch watch)
@@ -119,6 +117,7 @@ AfterDelivery::~AfterDelivery() {
 
 void AfterDelivery::start() {
     settle(*current_());
+    take_right(current_()->clone() != nullptr);
     thread_ = std::thread([this] { run(); });
 }
 
@@ -165,7 +164,7 @@ void AfterDelivery::delivered(std::span<const std::string> users) {
 void AfterDelivery::save(std::span<const std::string> users) {
     std::vector<std::string> added;
     for (const std::string& user : users)
-        if (noted_.insert(user).second) added.push_back(user);
+        if (noted_.insert(user).second || !right_) added.push_back(user);
     if (added.empty()) return;
     auto done = outbox_.add(added);
     if (done && !marked_) done = outbox_.sync();
@@ -184,11 +183,27 @@ void AfterDelivery::stop(bool clean) {
     if (thread_.joinable()) thread_.join();
     const std::shared_ptr<Instance> instance = current_();
     if (Clone* const clone = instance->clone(); clone != nullptr && !outbox_.empty()) {
+        take_right(true);
         CloneFeed feed({*instance, *clone, nullptr, nullptr});
-        drain(outbox_, feed, Deadline::in(clone->patience()), marked_);
+        if (right_) drain(*right_, feed, Deadline::in(clone->patience()), [this] { forget_noted(); });
     }
+    take_right(false);
     if (!clean || !marked_) return;
     if (auto done = outbox_.unmark(); !done) log(LogLevel::warning, "the clone: " + done.error().text());
+}
+
+// Only while no other process drains is a name that was noted sure to be in the outbox.
+void AfterDelivery::take_right(bool wanted) {
+    if (wanted == right_.has_value()) return;
+    std::optional<Outbox::Drain> right;
+    if (wanted) {
+        auto taken = outbox_.drain(Deadline::in(milliseconds(0)));
+        if (!taken) return log(LogLevel::warning, "the clone: " + taken.error().text());
+        right = *std::move(taken);
+    }
+    const std::lock_guard lock(mutex_);
+    noted_.clear();
+    right_ = std::move(right);
 }
 
 void AfterDelivery::run() {
@@ -226,8 +241,10 @@ void AfterDelivery::round(const std::shared_ptr<Instance>& instance) {
     try {
         watch(*instance);
         Clone* const clone = instance->clone();
+        take_right(clone != nullptr);
         if (clone == nullptr) return;
         settle(*instance);
+        if (!right_) return;  // another process publishes; soon
         if (dict_ != clone->dict().name()) {
             dict_ = clone->dict().name();
             witnesses_.clear();
@@ -243,28 +260,31 @@ void AfterDelivery::round(const std::shared_ptr<Instance>& instance) {
             }
         }
         // Of users whose usage could not be read, others' need not wait for the next try.
-        if (take_noted() || (!outbox_.empty() && Clock::now() >= next_retry_)) publish(*instance, *clone);
+        if (any_noted() || (!outbox_.empty() && Clock::now() >= next_retry_)) publish(*instance, *clone);
     } catch (const std::exception& e) {  // out of memory: later
         log(LogLevel::error, std::string("the clone: ") + e.what());
         next_ = Clock::now() + kLongestBackoff;
     }
 }
 
-// From here on a delivery is noted anew, since the usage that is read next may be older than it. True: there were some.
-bool AfterDelivery::take_noted() {
+bool AfterDelivery::any_noted() {
     const std::lock_guard lock(mutex_);
-    const bool some = !noted_.empty();
-    noted_.clear();
     const std::vector<std::string> again(unsaved_.begin(), unsaved_.end());
     if (!again.empty() && outbox_.add(again)) unsaved_.clear();
-    return some;
+    return !noted_.empty();
+}
+
+// From here on a delivery is noted anew, since the usage that is read next may be older than it.
+void AfterDelivery::forget_noted() {
+    const std::lock_guard lock(mutex_);
+    noted_.clear();
 }
 
 void AfterDelivery::publish(Instance& instance, Clone& clone) {
     const milliseconds worked = thread_time();
     const Clock::time_point begin = Clock::now();
     CloneFeed feed({instance, clone, clone.dict().expires() ? nullptr : &witnesses_, &stopping_});
-    const Drained drained = drain(outbox_, feed, std::nullopt, true);
+    const Drained drained = drain(*right_, feed, std::nullopt, [this] { forget_noted(); });
     const Clock::time_point now = Clock::now();
     if (drained.everybody) next_check_ = std::max(next_check_, now + kCheckPart * (now - begin));
     if (drained.state == Drained::State::failed) {

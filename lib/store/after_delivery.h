@@ -27,7 +27,6 @@ struct Drained {
         empty,   // nothing is left
         some,    // time was up, or some usage cannot be read for now
         failed,  // the dict or the user database is in trouble
-        busy,    // another process is at it
     };
     State state = State::empty;
     std::vector<std::string> left;    // of the names that were read
@@ -35,17 +34,20 @@ struct Drained {
     std::optional<Error> unreadable;  // of one of the users whose usage cannot be read
 };
 
-// Publishes what the outbox of the machine holds until it is empty, or until the deadline if there is one. `patient`:
-// this process will try again later; another one leaves a dict alone that failed moments ago. Says in the log when
-// trouble with the dict begins and when it ends, once for all processes.
-Drained drain(Outbox& outbox, CloneFeed& feed, std::optional<Deadline> deadline, bool patient);
+// Publishes what the outbox holds until it is empty, or until the deadline if there is one. Says in the log when
+// trouble with the dict begins and when it ends, once for all processes. `read`: called each time the outbox was read,
+// before any usage is: who gets mail from then on must be added anew.
+Drained drain(Outbox::Drain& right, CloneFeed& feed, std::optional<Deadline> deadline,
+              const std::function<void()>& read = {});
 
-// For a process that is about to end: mail was delivered to `users`, or they were removed. Notes them and publishes
-// what it can within quota-clone.timeout; the rest is left in the outbox, safe from a power cut, for roostd or the next
-// such process. Does nothing if the clone is off. Failures are logged.
+// For a process that is about to end: mail was delivered to `users`, or they were removed. Notes them. Unless roostd
+// runs, which does the rest, it publishes what it can within quota-clone.timeout, or nothing if the dict failed moments
+// ago; what is left stays in the outbox, safe from a power cut, for roostd or the next such process. Does nothing if
+// the clone is off. Failures are logged.
 void publish_before_end(Instance& instance, std::span<const std::string> users);
 
-// For a process that serves for long: a thread of its own publishes. All functions but start and stop: any thread.
+// For a process that serves for long: a thread of its own publishes, and it alone on this machine: the right to drain
+// the outbox stays with it. All functions but start and stop: any thread.
 class AfterDelivery {
 public:
     // Asked for the instance in force whenever it is needed.
@@ -80,7 +82,9 @@ private:
     bool dict_was_emptied(Instance& instance, Clone& clone);
     void find_witness(Instance& instance);
     void watch(Instance& instance);
-    bool take_noted();
+    bool any_noted();
+    void take_right(bool wanted);
+    void forget_noted();
 
     Current current_;
     Watch watch_;
@@ -89,12 +93,13 @@ private:
 
     std::mutex mutex_;
     std::condition_variable wanted_;
-    std::unordered_set<std::string> noted_;    // in the outbox since it was read last
+    std::unordered_set<std::string> noted_;    // in the outbox since it was read last, if right_ is held
     std::unordered_set<std::string> unsaved_;  // that could not be written there
     std::vector<std::string> fresh_;           // for watch_
     bool dirty_ = false;
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> marked_ = false;
+    std::optional<Outbox::Drain> right_;
     std::thread thread_;
 
     // Of the thread alone.

@@ -15,7 +15,9 @@ constexpr std::size_t kSmallestBatch = 16;
 }  // namespace
 
 Result<Usage> usage_of(Instance& instance, const User& user) {
-    return instance.accounts().usage(user, {Account::Kind::mailbox, user.name(), {}}, {});
+    Account account;
+    account.name = user.name();
+    return instance.accounts().usage(user, account, {});
 }
 
 void Witnesses::add(const std::string& user) {

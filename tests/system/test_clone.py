@@ -317,6 +317,19 @@ def test_check_shows_differences_missing_keys_and_orphans_and_prune_removes_thos
     assert site.roost("quota", "publish", "--check").returncode == 0
 
 
+def test_publishing_beside_a_roostd_that_takes_mail_leaves_the_clone_right(site, redis):
+    with Daemon(site) as daemon:
+        thread = threading.Thread(target=deliver_many, args=(daemon, [ALICE, BOB], 200))
+        thread.start()
+        while thread.is_alive():
+            assert site.roost("quota", "publish", "--all").returncode == 0
+        thread.join()
+        assert site.roost("user", "remove", BOB).returncode == 0
+        quiet(site)
+        wait_for(lambda: in_step(site, redis), "the clone")
+    assert "q/bob@example.org/quota/storage" not in redis.everything()
+
+
 def test_a_user_that_another_program_removed_is_pruned(site, redis):
     assert site.deliver(ALICE).returncode == 0
     site.sql("DELETE FROM users WHERE name = ?", (ALICE,))
