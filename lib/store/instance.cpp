@@ -68,6 +68,9 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     auto creator = make_creator(**creator_module, host);
     if (!creator) return std::move(creator).error();
     out->creator_ = *std::move(creator);
+    auto clone = Clone::make(checked);
+    if (!clone) return std::move(clone).error();
+    out->clone_ = *std::move(clone);
 
     out->accounts_ = std::make_unique<Accounts>(Accounts::Parts{
         checked, *out->mda_, out->files(), out->lasting_->reservations,
