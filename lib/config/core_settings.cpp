@@ -116,9 +116,10 @@ constexpr Setting kCore[] = {
     {"lmtp.max-message", Kind::size, "unlimited", Level::file,
      "The largest message to take, offered as SIZE; a larger one is told 552 5.3.4 at MAIL or 552 5.2.3 after the "
      "data. quota.message limits single users."},
-    {"lmtp.user-concurrency", Kind::count, "10", Level::file,
+    {"lmtp.user-concurrency", Kind::count, "20", Level::file,
      "How many messages for one user may be under way at a time, from RCPT to the verdict; the next one is told "
-     "451 4.3.0 and comes again later."},
+     "451 4.3.0 and comes again later. With less than the MTA opens at once (Postfix: 20, "
+     "lmtp_destination_concurrency_limit), a burst for one user waits in the MTA's queue."},
     {"lmtp.idle-timeout", Kind::duration, "5m", Level::file,
      "How long to wait for a client's next command, or for more of a message, before it is told 421 4.4.2."},
     {"lmtp.data-timeout", Kind::duration, "30m", Level::file,

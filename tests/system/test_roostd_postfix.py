@@ -1,5 +1,6 @@
 """A real Postfix whose lmtp(8) delivers to roostd, configured with the very text of etc/recipes/postfix/lmtp.cf."""
 
+import contextlib
 import re
 import signal
 
@@ -7,7 +8,7 @@ import pytest
 
 from chamber import fields_of
 from conftest import SAMPLE
-from lmtp import wait_for
+from lmtp import Client, wait_for
 from mtas import BOB, Fates, Postfix, recipe
 
 RECIPE = recipe("postfix/lmtp.cf")
@@ -113,6 +114,15 @@ def test_mail_waits_for_a_roostd_that_is_down(postfix):
     postfix.flush()
     postfix.wait_for_messages(1, user)
     assert postfix.verdict(queue_id, user, after=1)[1] == "sent"
+
+
+def test_one_user_may_have_as_many_messages_under_way_as_postfix_sends_at_once(postfix):
+    user = "burst@example.org"
+    postfix.add(user)
+    count = int(postfix.check("postconf", "-xh", "lmtp_destination_concurrency_limit"))
+    with contextlib.ExitStack() as stack:
+        for client in [stack.enter_context(Client(postfix.path("/run/roost/lmtp"))) for _ in range(count)]:
+            client.envelope(user)
 
 
 COUNT = 40
