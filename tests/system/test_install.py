@@ -102,6 +102,9 @@ def test_the_install_puts_everything_below_the_prefix_that_is_asked_for(installe
         r"lib/sysusers\.d/roost\.conf",
     ):
         assert any(re.fullmatch(wanted, file) for file in files), f"{wanted} is not among {sorted(files)}"
+    recipes = SOURCE / "etc" / "recipes"
+    for recipe in recipes.glob("*/*"):
+        assert f"share/doc/roost/recipes/{recipe.relative_to(recipes)}" in files
     for page in MAN.glob("*.[578]"):
         assert f"share/man/man{page.suffix[1:]}/{page.name}" in files
     if (BUILD / "modules").is_dir():
