@@ -12,15 +12,16 @@ from redis_servers import find
 
 
 class Redis:
-    """A Redis on a Unix socket in a directory of its own, which nothing is saved in. Use it with `with`."""
+    """A Redis on a Unix socket, at `place` if given, in a directory of its own, which nothing is saved in. Use it with
+    `with`."""
 
-    def __init__(self, path):
+    def __init__(self, path, place=None):
         self.program, self.env = find("redis-server")
         path.mkdir()
         path.chmod(0o755)
         self.path, self.process = path, None
         # Paths of sockets have at most 107 bytes.
-        self.socket = pathlib.Path(f"/tmp/roost-redis-{os.getpid()}-{id(self)}")
+        self.socket = place or pathlib.Path(f"/tmp/roost-redis-{os.getpid()}-{id(self)}")
         self.start()
 
     def __enter__(self):
