@@ -4,6 +4,7 @@
 #include "base/nearest.h"
 #include "base/text.h"
 #include "dict/driver.h"
+#include "dict/file.h"
 #include "dict/proxy_dict.h"
 #include "dict/redis.h"
 #include "dict/sql_dict.h"
@@ -18,6 +19,11 @@ constexpr RedisLibraries kNoLibraries{};
 constexpr std::array kDrivers{
     DictDriver{"redis", [](std::string_view uri) { return make_redis_dict(uri, kNoLibraries); }},
     DictDriver{"sqlite", make_sqlite_dict},
+    DictDriver{"file",
+               [](std::string_view uri) {
+                   static Files files;
+                   return make_file_dict(uri, files);
+               }},
     DictDriver{"proxy", make_proxy_dict},
 };
 

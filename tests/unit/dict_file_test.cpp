@@ -1,0 +1,90 @@
+#include "dict/file_paths.h"
+#include "dict/file_table.h"
+
+#include "catch.h"
+
+using namespace roost;
+
+namespace {
+
+DictChange set(std::string key, std::string value) {
+    return {DictChange::Kind::set, std::move(key), std::move(value), 0};
+}
+DictChange add(std::string key, std::int64_t diff) { return {DictChange::Kind::add, std::move(key), {}, diff}; }
+DictChange unset(std::string key) { return {DictChange::Kind::unset, std::move(key), {}, 0}; }
+
+}  // namespace
+
+TEST_CASE("a file of a dict alternates keys and values, with Dovecot's escapes") {
+    FileTable table;
+    const std::string odd = std::string(
+        "a\0b\x01"
+        "c\td\re\nf",
+        11);
+    CHECK(table.apply(set("priv/" + odd, odd)));
+    CHECK(table.text() ==
+          "priv/a\x01"
+          "0b\x01"
+          "1c\x01td\x01re\x01nf\na\x01"
+          "0b\x01"
+          "1c\x01td\x01re\x01nf\n");
+    CHECK(FileTable::parse(table.text()).get("priv/" + odd) == odd);
+    CHECK(FileTable::parse("k\nv\n").get("k") == "v");
+    CHECK(FileTable::parse("k\r\nv\r\n").get("k") == "v");
+    CHECK(FileTable::parse("k\nv\nk\nw\n").get("k") == "w");
+    CHECK(FileTable::parse("k\nv\nl\n").text() == "k\nv\n");
+    CHECK(FileTable::parse("k\nv").empty());
+    CHECK(FileTable::parse("k\n\n").get("k") == "");
+    CHECK(FileTable::parse("\x01x\x01\n1\n").get("x") == "1");
+    CHECK(FileTable::parse("").text().empty());
+}
+
+TEST_CASE("changes of a file's table: an absent key stays absent, and only a number is added to") {
+    FileTable table = FileTable::parse("a\n5\nt\ntext\nm\n9223372036854775807\n");
+    CHECK(table.apply(add("a", -7)));
+    CHECK(table.get("a") == "-2");
+    CHECK(table.apply(add("b", 1)));
+    CHECK_FALSE(table.get("b"));
+    CHECK_FALSE(table.apply(add("t", 1)));
+    CHECK_FALSE(table.apply(add("m", 1)));
+    CHECK(table.get("m") == "9223372036854775807");
+    CHECK(table.apply(unset("a")));
+    CHECK(table.apply(unset("never")));
+    CHECK_FALSE(table.get("a"));
+}
+
+TEST_CASE("a table of thousands of keys grows and shrinks and loses none") {
+    FileTable table;
+    for (int i = 0; i < 5000; ++i) REQUIRE(table.apply(set("priv/" + std::to_string(i), std::to_string(i))));
+    table = FileTable::parse(table.text());
+    for (int i = 0; i < 5000; ++i) REQUIRE(table.get("priv/" + std::to_string(i)) == std::to_string(i));
+    for (int i = 0; i < 5000; ++i) REQUIRE(table.apply(unset("priv/" + std::to_string(i))));
+    CHECK(table.empty());
+    CHECK(table.text().empty());
+}
+
+TEST_CASE("the path of a dict's file holds the user, each part as one component") {
+    struct Row {
+        const char* pattern;
+        const char* user;
+        const char* path;
+    };
+    for (const Row& row :
+         {Row{"/d/%u", "a@x.org", "/d/a@x.org"}, Row{"/d/%{user}/quota", "a@x.org", "/d/a@x.org/quota"},
+          Row{"/d/%d/%n.dict", "a@x.org", "/d/x.org/a.dict"},
+          Row{"//d//q-%{domain}/%{local}%%", "a@x.org", "/d/q-x.org/a%"}, Row{"/d/%d/%n", "a", "/d/@/a"},
+          Row{"/d/%d/%n", "a@", "/d/%40/a"}, Row{"/d/%u", "../../etc/x", "/d/%2E.%2F..%2Fetc%2Fx"},
+          Row{"/d/%u", "..", "/d/%2E."}}) {
+        INFO(row.pattern);
+        const auto paths = FilePaths::make(row.pattern);
+        REQUIRE(paths);
+        CHECK(paths->path_of(row.user) == row.path);
+    }
+    for (const char* bad : {"d/%u", "/d", "/d/%n", "/d/%d", "/d/%u/", "/d/../%u", "/d/./%u", "/d/%n@%d", "/d/%x/%u",
+                            "/d/%{home}/%u", "/d/%u/%"}) {
+        INFO(bad);
+        const auto paths = FilePaths::make(bad);
+        REQUIRE_FALSE(paths);
+        CHECK(paths.error().outcome == Outcome::misconfigured);
+    }
+}
