@@ -196,14 +196,22 @@ def test_db_selects_a_database(redis):
         assert "db=" in fails(dict.usage, "a")
 
 
+# What roost-quota(7) says that a user needs.
+COMMANDS = "+get +set +del +expire +eval +exists +incrby +scan +multi +exec"
+
+
 def test_password_and_acl_user_are_given(tmp_path):
     with Redis(tmp_path / "r", requirepass='"se cret"', login=("-a", "se cret", "--no-auth-warning"),
-               user=["roost on >pa$$:word ~q/* +@all", "reader on >x ~* +get +multi +exec"]) as server:
+               user=[f"roost on >pa$$:word ~q/* {COMMANDS}", "reader on >x ~* +get +multi +exec"]) as server:
         with Dict(server.uri + ":prefix=q/:password=se cret") as dict:
             assert "se cret" not in dict.name
             dict.set("a", 1, 2)
         with Dict(server.uri + ":prefix=q/:user=roost:password=pa$$\\:word") as dict:
             assert dict.usage("a") == ["1", "2"]
+            dict.set("a", 3, 4)
+        with Dict(server.uri + ":prefix=q/:db=0:expire_secs=9:user=roost:password=pa$$\\:word") as dict:
+            dict.commit(("a", ("add", STORAGE, 1), ("set", MESSAGES, "4"), ("unset", "priv/x")))
+            assert dict.each() == [["a", "4"]]
             dict.set("a", 3, 4)
         with Dict(server.uri + ":prefix=other/:user=roost:password=pa$$\\:word") as dict:
             assert "NOPERM" in fails(dict.set, "a", 1, 2, outcome="misconfigured")

@@ -1,3 +1,9 @@
+#include <fcntl.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "dict/file_lock.h"
 #include "dict/file_paths.h"
 #include "dict/file_table.h"
 
@@ -87,4 +93,56 @@ TEST_CASE("the path of a dict's file holds the user, each part as one component"
         REQUIRE_FALSE(paths);
         CHECK(paths.error().outcome == Outcome::misconfigured);
     }
+}
+
+namespace {
+
+// Shows files as they would be seen some time later.
+class LaterFiles : public Files {
+public:
+    std::time_t age = 0;
+    Result<struct stat> stat(DirRef dir, const std::string& name) override {
+        auto found = Files::stat(dir, name);
+        if (found) {
+            found->st_mtime -= age;
+            found->st_ctime -= age;
+        }
+        return found;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a lock file that was left behind goes after a minute in which nothing changed") {
+    std::string folder = (std::filesystem::temp_directory_path() / "roost-dict-XXXXXX").string();
+    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    const std::string path = folder + "/a";
+    std::ofstream(path) << "k\nv\n";
+    std::ofstream(path + ".lock").flush();
+    const auto take = [&](Files& files) {
+        return FileLock::take(files, path, FileLockKind::dotlock, Deadline::in(std::chrono::milliseconds(50)));
+    };
+    LaterFiles files;
+    for (const std::time_t age : {0, 50}) {
+        files.age = age;
+        const auto lock = take(files);
+        REQUIRE_FALSE(lock);
+        CHECK(lock.error().text().find("another program has the lock") != std::string::npos);
+    }
+    files.age = 70;
+    {
+        auto lock = take(files);
+        REQUIRE(lock);
+        CHECK(*lock->read() == "k\nv\n");
+        CHECK(lock->replace("k\nw\n"));
+    }
+    CHECK_FALSE(std::filesystem::exists(path + ".lock"));
+    auto lock = take(files);
+    REQUIRE(lock);
+    // Somebody who thinks that this one was left behind.
+    std::filesystem::remove(path + ".lock");
+    std::ofstream(path + ".lock").flush();
+    CHECK_FALSE(lock->replace("k\nx\n"));
+    CHECK(std::filesystem::exists(path + ".lock"));
+    std::filesystem::remove_all(folder);
 }
