@@ -1,13 +1,13 @@
 // What a file of Dovecot's file dict holds.
 //
 // Lines alternate keys and values, each ended by LF. In either, the bytes NUL, 0x01, TAB, CR and LF are written as 0x01
-// and "0", "1", "t", "r" or "n". Dovecot writes the lines in the order of its hash table, and so does this, so that the
-// file is the same whoever wrote it.
+// and "0", "1", "t", "r" or "n". The order of the pairs means nothing: Dovecot's is that of a hash table with a random
+// seed; here they are sorted.
 #pragma once
 
 #include "dict/dict.h"
 
-#include <utility>
+#include <map>
 
 namespace roost {
 
@@ -18,24 +18,13 @@ public:
     static FileTable parse(std::string_view text);
     std::string text() const;
 
-    bool empty() const { return count_ == 0; }
-    std::optional<std::string> get(std::string_view key) const;
-    // False: an add to what is no number, or beyond 64 bits; `key` is as it was.
+    bool empty() const { return values_.empty(); }
+    std::optional<std::string> get(const std::string& key) const;
+    // False: an add to what is no number, or beyond 64 bits; the key is as it was.
     bool apply(const DictChange& change);
 
 private:
-    using Entry = std::pair<std::string, std::string>;
-
-    std::vector<Entry>& bucket(std::string_view key);
-    const Entry* find(std::string_view key) const;
-    void set(const std::string& key, std::string value);
-    void unset(const std::string& key);
-    void resize(bool grow);
-
-    std::vector<std::vector<Entry>> buckets_ = std::vector<std::vector<Entry>>(kFewest);
-    std::size_t count_ = 0;
-
-    static constexpr std::size_t kFewest = 67;
+    std::map<std::string, std::string> values_;
 };
 
 }  // namespace roost

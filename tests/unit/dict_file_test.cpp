@@ -59,16 +59,6 @@ TEST_CASE("changes of a file's table: an absent key stays absent, and only a num
     CHECK_FALSE(table.get("a"));
 }
 
-TEST_CASE("a table of thousands of keys grows and shrinks and loses none") {
-    FileTable table;
-    for (int i = 0; i < 5000; ++i) REQUIRE(table.apply(set("priv/" + std::to_string(i), std::to_string(i))));
-    table = FileTable::parse(table.text());
-    for (int i = 0; i < 5000; ++i) REQUIRE(table.get("priv/" + std::to_string(i)) == std::to_string(i));
-    for (int i = 0; i < 5000; ++i) REQUIRE(table.apply(unset("priv/" + std::to_string(i))));
-    CHECK(table.empty());
-    CHECK(table.text().empty());
-}
-
 TEST_CASE("the path of a dict's file holds the user, each part as one component") {
     struct Row {
         const char* pattern;
