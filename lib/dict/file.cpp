@@ -96,12 +96,13 @@ Result<void> FileDict::commit(std::span<const DictTransaction> transactions, Dea
 Result<void> FileDict::each(std::string_view key,
                             const std::function<bool(std::string_view user, std::string_view value)>& visit,
                             Deadline deadline) {
+    const std::string wanted(key);
     const auto look = [&](const std::string& user, const std::string& path) -> Result<bool> {
         if (deadline.expired())
             return failed({Outcome::trouble, "its files", "no time was left for all of them", {}, 0});
         auto table = read(path);
         if (!table) return std::move(table).error();
-        const auto value = table->get(key);
+        const auto value = table->get(wanted);
         return !value || visit(user, *value);
     };
     auto done = paths_.each(look);
