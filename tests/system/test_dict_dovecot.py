@@ -23,7 +23,7 @@ def dovecot(module_path):
 
 
 def doveadm(chamber, verb, user, uri, key, *value):
-    done = chamber.run("doveadm", "dict", verb, "-u", user, uri, key, *value)
+    done = chamber.run("doveadm", "dict", verb, "-u", user, "--", uri, key, *value)
     # With redis: the doveadm of Dovecot 2.3.19 crashes after the transaction is done.
     assert done.returncode == 0 or uri.startswith("redis:") and done.returncode == -signal.SIGSEGV, done.stderr.decode()
     return done.stdout.decode().strip()
