@@ -16,6 +16,7 @@
 #include "options.h"
 #include "store/after_delivery.h"
 #include "store/instance.h"
+#include "store/settle.h"
 #include "store/verdict_log.h"
 
 namespace roost {
@@ -101,15 +102,17 @@ void hold_to(int code, std::chrono::milliseconds span) {
     arm_timer(span);
 }
 
-// The clone of the usage of those who got mail.
+// The usage of those who got mail, for the clone and for other services.
 void publish(Instance& instance, const std::vector<Verdict>& verdicts, int code) {
     constexpr std::chrono::milliseconds kToSettle(1000);
-    if (instance.clone() == nullptr) return;
+    if (instance.clone() == nullptr && !instance.accounts().settles()) return;
     std::vector<std::string> users;
     for (const Verdict& verdict : verdicts)
         if (verdict.outcome == Outcome::delivered) users.push_back(verdict.user);
-    hold_to(code, instance.clone()->patience() + kToSettle);
+    const auto patience = instance.clone() == nullptr ? std::chrono::milliseconds(0) : instance.clone()->patience();
+    hold_to(code, patience + kToSettle);
     publish_before_end(instance, users);
+    for (const std::string& user : users) settle_usage(instance, user);
 }
 
 // Names this delivery: the time in microseconds and the process, in hexadecimal.

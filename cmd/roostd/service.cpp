@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "store/settle.h"
 
 namespace roost {
 namespace {
@@ -52,7 +53,7 @@ Service::Service(std::shared_ptr<const Setup> setup)
       host_(host_name()),
       redelivery_(setup_->lmtp.redelivery_window, kRedeliveries),
       recipients_(kPolicyRecipients, kPolicySpan),
-      after_([this] { return this->setup()->instance; }),
+      after_([this] { return this->setup()->instance; }, settle_usage),
       metrics_([this] { return SyncFigures::of(this->setup()->instance->durability().stats()); }) {}
 
 std::shared_ptr<const Setup> Service::setup() const {

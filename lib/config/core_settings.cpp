@@ -71,6 +71,23 @@ constexpr Setting kCore[] = {
     {"quota.folder.NAME.ignore", Kind::boolean, "no", Level::user,
      "Whether the folder NAME is neither counted nor limited."},
 
+    {"quota.authority", Kind::choice, "mailbox", Level::file,
+     "What is believed of how much a mailbox holds. mailbox: the MDA module's own books. dict: counters in quota.dict, "
+     "for a store that several machines deliver to. See AUTHORITY in roost-quota(7).",
+     "mailbox dict"},
+    {"quota.dict", Kind::text, "", Level::file,
+     "The URI of the dict with the counters, if they are the authority; see DICTS in roost-quota(7)."},
+    {"quota.unified", Kind::boolean, "no", Level::user,
+     "Whether the mailbox shares quota.storage and quota.messages with the user's other services. See UNIFIED QUOTA in "
+     "roost-quota(7)."},
+    {"quota.unified.dict", Kind::text, "", Level::file, "The URI of the dict in which services report their usage."},
+    {"quota.unified.services", Kind::words, "", Level::file,
+     "The names of the other services, as they stand in the dict's keys: priv/quota/storage/NAME."},
+    {"quota.unified.name", Kind::text, "mail", Level::file, "The name of the mail among the services."},
+    {"quota.unified.max-age", Kind::duration, "7d", Level::file,
+     "How long the last known usage of other services counts while the dict cannot be asked. After that the mail alone "
+     "counts."},
+
     {"quota-clone.dict", Kind::text, "", Level::file,
      "The dict that holds a copy of everybody's usage, as a URI; see roost-quota(7). Empty: there is no copy."},
     {"quota-clone.unset", Kind::boolean, "no", Level::file,

@@ -1,4 +1,5 @@
-// What usage is counted against: a user's mailbox and its domain. Admission and counting go by all of it.
+// What usage is counted against: a user's mailbox, folders counted apart, and domains. Admission and counting go by all
+// of it.
 #pragma once
 
 #include "base/files.h"
@@ -8,9 +9,12 @@
 #include "quota/domain_books.h"
 #include "quota/limits.h"
 #include "quota/reservations.h"
+#include "store/dict_counters.h"
+#include "store/unified.h"
 #include "user/user.h"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,10 +23,12 @@ namespace roost {
 
 // One thing that has limits and a usage.
 struct Account {
-    enum class Kind { mailbox, domain };
+    enum class Kind { mailbox, folder, domain };
     Kind kind = Kind::mailbox;
-    std::string name;  // names it for reservations: "alice@example.org", "@example.org"
-    Limits limits;     // what holds for the delivery at hand
+    std::string name;  // names it for reservations: "alice@example.org", "alice@example.org/Spam", "@example.org"
+    Folder folder;     // for Kind::folder
+    Limits limits;     // what holds for the delivery at hand: with a folder's extra room, if it has some
+    Usage elsewhere;   // what the user's other services hold of it
 };
 
 // Knows the accounts of users and their usage, and lets mail in by them. Any thread.
@@ -38,16 +44,27 @@ public:
         Files& files;
         Reservations& reservations;
         EachUser each_user;
+        Dict* authority = nullptr;  // whose counters are the authority; null: the mailboxes are
+        Dict* unified = nullptr;    // in which other services report their usage; null: none do
     };
     explicit Accounts(Parts parts);
 
     // The accounts that a message of `user` in `folder` counts against, in the order in which their turns are taken:
-    // the domain last. Accounts without limits on usage are left out.
-    std::vector<Account> charged(const User& user, const Folder& folder) const;
+    // mailbox or folder, then the domain. Accounts without limits on usage are left out; what is counted nowhere has
+    // none.
+    std::vector<Account> charged(const User& user, const Folder& folder);
 
     // What the account holds, as Mda::usage says it of a mailbox: never a walk in the common case, however many users
-    // a domain has. Zero for a mailbox that is not made yet.
+    // a domain has. What other services hold is not in it.
     Result<Usage> usage(const User& user, const Account& account, const Usage& coming);
+    // What the mailbox of `user` holds by the authority; zero if it is not made yet.
+    Result<Usage> mailbox(const User& user, const Usage& coming);
+
+    // What all users of a domain hold.
+    Result<Usage> domain(const std::string& name, const Limits& limits, const Usage& coming = {});
+    // What the authority says of a mailbox that is made, or of a domain, right or wrong; nothing if it says nothing.
+    Result<std::optional<Usage>> peek(const User& user);
+    Result<std::optional<Usage>> peek_domain(const std::string& name);
 
     // What is said of a message at the door.
     struct Admission {
@@ -66,18 +83,38 @@ public:
     // Errors leave nothing visible.
     Result<Receipt> publish(const User& user, Room& room, Pending& pending);
 
+    // A published message was taken back, or a reader was faster: nobody knows.
+    void withdrawn(const User& user);
+
+    // Counts what is in the store, and puts the books and the authority right. `account`: as Mda::usage has it, a
+    // folder counted apart or empty for the mailbox.
+    Result<Usage> recount(const User& user, const Folder& account);
+
+    // Whether settle() may have something to do.
+    bool settles() const { return counters_ || unified_; }
+    // After a delivery, behind its verdict: counts a user anew whom a delivery could not be added to, and tells the
+    // user's other services what the mail holds. Failures are logged, or left for the next time.
+    void settle(const User& user);
+
+    // Writes what another service of the user holds; absent figures stay as they are. An Error (misconfigured) without
+    // a dict for it.
+    Result<void> report(const User& user, const std::string& service, std::optional<std::uint64_t> storage,
+                        std::optional<std::uint64_t> messages);
+
     // The limits of a user's domain.
     static Limits domain_limits(const Cascade& settings);
     // Sums what the domain's users hold, and sets its books.
     Result<Usage> recount_domain(const std::string& domain);
 
 private:
-    // What one user holds of what counts in its domain.
-    Result<Usage> holding(const User& user, const Usage& coming);
+    void share(const User& user, const Usage& held);
+    Result<Usage> holding(const User& user);
     Result<Usage> sum(const std::string& domain);
 
     Parts parts_;
     DomainBooks domain_books_;
+    std::optional<DictCounters> counters_;  // if a dict is the authority
+    std::optional<Unified> unified_;
 };
 
 }  // namespace roost

@@ -14,11 +14,7 @@ constexpr std::size_t kSmallestBatch = 16;
 
 }  // namespace
 
-Result<Usage> usage_of(Instance& instance, const User& user) {
-    Account account;
-    account.name = user.name();
-    return instance.accounts().usage(user, account, {});
-}
+Result<Usage> usage_of(Instance& instance, const User& user) { return instance.accounts().mailbox(user, {}); }
 
 void Witnesses::add(const std::string& user) {
     if (users_.size() < kWitnesses && !contains(user)) users_.push_back(user);

@@ -2,12 +2,17 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <memory>
 
 #include "store/journal.h"
+#include "store/resting_dict.h"
 
 namespace roost {
 namespace {
+
+// How long a dict that failed is not asked again.
+constexpr auto kRest = std::chrono::seconds(5);
 
 std::string module_dir(const ConfigFile& file) {
     const ConfigFile::Entry* entry = file.find("store.modules");
@@ -24,6 +29,18 @@ SettingTable table_of_section(const std::string& dir, std::string_view section) 
     for (const ModuleKind kind : {ModuleKind::mda, ModuleKind::creator})
         if (auto module = load_module(dir, kind, section)) return (*module)->settings;
     return {};
+}
+
+// The dict that `key` names, or null if the setting is empty.
+Result<std::unique_ptr<Dict>> dict_of(const Config& config, std::string_view key) {
+    const std::string_view uri = config.text(key);
+    if (uri.empty()) return std::unique_ptr<Dict>();
+    auto dict = make_dict(uri);
+    if (!dict) {
+        dict.error().what = std::string(config.origin(key)) + ": " + std::string(key) + ": " + dict.error().what;
+        return dict;
+    }
+    return std::unique_ptr<Dict>(std::make_unique<RestingDict>(*std::move(dict), kRest));
 }
 
 }  // namespace
@@ -72,9 +89,21 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     if (!clone) return std::move(clone).error();
     out->clone_ = *std::move(clone);
 
+    if (checked.text("quota.authority") == "dict") {
+        auto authority = dict_of(checked, "quota.dict");
+        if (!authority) return std::move(authority).error();
+        out->authority_ = *std::move(authority);
+        if (!out->authority_)
+            return config_error(std::string(checked.origin("quota.authority")) + ": quota.authority is dict",
+                                "quota.dict is empty", "set it to the URI of the dict with the counters");
+    }
+    auto unified = dict_of(checked, "quota.unified.dict");
+    if (!unified) return std::move(unified).error();
+    out->unified_ = *std::move(unified);
     out->accounts_ = std::make_unique<Accounts>(Accounts::Parts{
         checked, *out->mda_, out->files(), out->lasting_->reservations,
-        [&db = *out->db_](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }});
+        [&db = *out->db_](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); },
+        out->authority_.get(), out->unified_.get()});
     if (auto done = out->set_up_durability(journaling, former); !done) return std::move(done).error();
     out->store_ = std::make_unique<MailStore>(
         MailStore::Parts{checked, *out->db_, *out->mda_, *out->creator_, *out->lasting_->durability, *out->accounts_});

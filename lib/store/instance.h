@@ -42,6 +42,8 @@ public:
     Mda& mda() { return *mda_; }
     Creator& creator() { return *creator_; }
     Accounts& accounts() { return *accounts_; }
+    // The dict whose counters are the authority; null: the mailboxes are.
+    Dict* authority() { return authority_.get(); }
     MailStore& store() { return *store_; }
     // Null: there is none.
     Clone* clone() { return clone_.get(); }
@@ -63,6 +65,8 @@ private:
     std::unique_ptr<SqlUserDb> db_;
     std::unique_ptr<Mda> mda_;
     std::unique_ptr<Creator> creator_;
+    std::unique_ptr<Dict> authority_;  // if it is a dict
+    std::unique_ptr<Dict> unified_;    // if other services share limits
     std::unique_ptr<Accounts> accounts_;
     std::unique_ptr<MailStore> store_;
     std::unique_ptr<Clone> clone_;

@@ -210,6 +210,7 @@ private:
         for (Work* work : after.works) {
             if (auto gone = work->pending->withdraw(); !gone) log(LogLevel::warning, gone.error().text());
             parts_.durability.forget(*work->pending);
+            parts_.accounts.withdrawn(*work->user);
             work->fail(settled.error());
         }
     }

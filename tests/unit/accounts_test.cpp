@@ -1,123 +1,6 @@
-#include "store/accounts.h"
+#include "accounts_fixture.h"
 
-#include <atomic>
-#include <chrono>
-#include <map>
-#include <mutex>
-#include <thread>
-
-#include "catch.h"
-#include "db_scratch.h"
-
-using namespace roost;
-
-namespace {
-
-constexpr std::uint64_t kSize = 10;  // of each message in these tests
-
-// Mailboxes that are nothing but their usage. Any thread.
-class CountingMda : public Mda {
-public:
-    std::map<std::string, Usage> boxes;
-    std::string unreadable;
-    int looks = 0;
-
-    Result<Readiness> check(const User& user) override {
-        if (user.allocated("box.name") != nullptr) return Readiness{};
-        return Readiness{{"box.name"}};
-    }
-    Result<Usage> usage(const User& user, const Folder& /*account*/, const Usage&) override {
-        const std::lock_guard lock(mutex_);
-        ++looks;
-        if (user.name() == unreadable) return system_error(EIO, "cannot read the mailbox");
-        return boxes[user.name()];
-    }
-    Result<Usage> recount(const User& user, const Folder& account) override { return usage(user, account, {}); }
-    Result<Settings> allocate(const User&) override { return Settings{}; }
-    Result<void> release(const User&, const Settings&) override { return {}; }
-    Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery&, const Message&) override {
-        return std::unique_ptr<Pending>(std::make_unique<Ready>(*this, user.name()));
-    }
-    Result<void> purge(const User&) override { return {}; }
-
-private:
-    class Ready : public Pending {
-    public:
-        Ready(CountingMda& mda, std::string user) : mda_(mda), user_(std::move(user)) {}
-        const SyncPlan& plan() const override { return plan_; }
-        Result<Receipt> publish() override {
-            std::this_thread::yield();
-            const std::lock_guard lock(mda_.mutex_);
-            Usage& used = mda_.boxes[user_];
-            used = {used.storage + kSize, used.messages + 1};
-            return Receipt{{}, {}, kSize};
-        }
-
-    private:
-        CountingMda& mda_;
-        std::string user_;
-        SyncPlan plan_;
-    };
-
-    std::mutex mutex_;
-};
-
-struct Fixture {
-    explicit Fixture(std::vector<std::string> overrides = {}) : config(configure(std::move(overrides))) {}
-
-    scratch::Dir dir;
-    Config config;
-    CountingMda mda;
-    Files files;
-    Reservations reservations;
-    std::map<std::string, UserRecord> records;
-    int listings = 0;
-    Accounts accounts{{config, mda, files, reservations, [this](std::string_view domain, const auto& visit) {
-                           ++listings;
-                           for (const auto& [name, record] : records)
-                               if (record.domain == domain && !visit(name, record)) break;
-                           return Result<void>();
-                       }}};
-
-    User add(const std::string& name, Usage used = {}, Settings settings = {}, Settings domain_settings = {}) {
-        UserRecord record;
-        record.name = name;
-        record.settings = std::move(settings);
-        record.domain_settings = std::move(domain_settings);
-        record.allocation = Settings{{"box.name", name}};
-        const std::size_t at = name.rfind('@');
-        if (at != std::string::npos) record.domain = name.substr(at + 1);
-        records[name] = record;
-        mda.boxes[name] = used;
-        return scratch::must(User::make(config, record));
-    }
-    Accounts::Admission admit(const User& user, Accounts::Room* room = nullptr) {
-        return scratch::must(accounts.admit(user, {}, kSize, kSize, room));
-    }
-    // One delivery from the door to the mailbox.
-    Outcome deliver(const User& user) {
-        Accounts::Room room;
-        const Outcome outcome = admit(user, &room).outcome;
-        if (outcome != Outcome::delivered) return outcome;
-        auto pending = scratch::must(mda.prepare(user, {}, Message::from_text("x")));
-        scratch::must(accounts.publish(user, room, *pending));
-        return outcome;
-    }
-    Usage domain_books() {
-        DomainBooks books(files, dir.path());
-        const auto said = scratch::must(books.peek("x"));
-        REQUIRE(said.has_value());
-        return *said;
-    }
-
-private:
-    Config configure(std::vector<std::string> overrides) {
-        overrides.push_back("store.state=" + dir.path());
-        return scratch::must(Config::make(scratch::must(ConfigFile::read("/dev/null", overrides)), Schema()));
-    }
-};
-
-}  // namespace
+using namespace accounts;
 
 TEST_CASE("admission: each limit of user and domain at, below and above, and the text says which is full") {
     const auto ok = Outcome::delivered;
@@ -311,4 +194,31 @@ TEST_CASE("200 deliveries of different users at once fill a domain's room for 10
     CHECK(delivered == 100);
     CHECK(refused == 100);
     CHECK(f.domain_books() == Usage{1000, 100});
+}
+
+TEST_CASE("a folder counted apart fills by itself, and in the domain; an ignored one fills nothing") {
+    Fixture f({"quota.folder.Spam.messages=1", "quota.folder.Junk.ignore=yes", "quota.messages=2",
+               "domain-quota.messages=4"});
+    const User a = f.add("a@x");
+    CHECK(f.deliver(a, {"Spam"}) == Outcome::delivered);
+    CHECK(f.admit(a, nullptr, {"Spam"}).text == "the folder Spam is full: 1 of 1 messages");
+    CHECK(f.deliver(a) == Outcome::delivered);
+    CHECK(f.deliver(a, {"Lists"}) == Outcome::delivered);
+    CHECK(f.admit(a).text == "the mailbox is full: 2 of 2 messages");
+    CHECK(f.domain_books() == Usage{30, 3});
+    CHECK(f.deliver(f.add("b@x")) == Outcome::delivered);
+    CHECK(f.admit(a, nullptr, {"Spam"}).outcome == Outcome::over_quota);
+    CHECK(f.admit(f.add("c@x")).text == "the domain x is full: 4 of 4 messages");
+    for (int i = 0; i < 3; ++i) CHECK(f.deliver(a, {"Junk"}) == Outcome::delivered);
+    CHECK(f.domain_books() == Usage{40, 4});
+    CHECK(scratch::must(f.accounts.recount_domain("x")) == Usage{40, 4});
+}
+
+TEST_CASE("a named folder's extra room is for deliveries into it alone") {
+    Fixture f({"quota.folder.Trash.messages=+2", "quota.messages=1"});
+    const User a = f.add("a@x", {10, 1});
+    CHECK(f.admit(a).outcome == Outcome::over_quota);
+    CHECK(f.deliver(a, {"Trash"}) == Outcome::delivered);
+    CHECK(f.deliver(a, {"Trash"}) == Outcome::delivered);
+    CHECK(f.deliver(a, {"Trash"}) == Outcome::over_quota);
 }
