@@ -48,6 +48,9 @@ constexpr std::array kCommands{
             "Looks at the store and puts the books on usage right.", quota_recount},
     Command{"quota publish", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain all check prune json",
             Level::user, "Writes usage into the clone, or shows where the clone differs.", quota_publish},
+    Command{"quota report", "NAME SERVICE storage=SIZE [messages=NUMBER]", Operand::user, Operand::none, 3, 4, "",
+            Level::user, "Writes what another service of a user holds of the limits that it shares with the mail.",
+            quota_report},
 
     Command{"config check", "", Operand::none, Operand::none, 0, 0, "records", Level::file,
             "Looks for everything that would keep Roost from working.", config_check},

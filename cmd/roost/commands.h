@@ -28,6 +28,7 @@ Result<int> plan_remove(const Options& options);
 Result<int> quota_show(const Options& options);
 Result<int> quota_recount(const Options& options);
 Result<int> quota_publish(const Options& options);
+Result<int> quota_report(const Options& options);
 
 Result<int> config_check(const Options& options);
 Result<int> config_show(const Options& options);

@@ -8,6 +8,7 @@
 #include "dry_run.h"
 #include "output.h"
 #include "quota/limits.h"
+#include "quota_domains.h"
 #include "records.h"
 #include "store/instance.h"
 #include "terminal.h"
@@ -67,29 +68,32 @@ Result<int> each_selected(SqlUserDb& db, const Config& config, const Selection& 
 
 Json to_json(const Usage& usage) { return {{"storage", usage.storage}, {"messages", usage.messages}}; }
 
-// What the books say; nothing for a user without a mailbox.
-Result<std::optional<Usage>> usage_of(Mda& mda, const User& user) {
+// What the authority says; nothing for a user without a mailbox.
+Result<std::optional<Usage>> usage_of(Mda& mda, Accounts& accounts, const User& user) {
     auto ready = mda.check(user);
     if (!ready) return std::move(ready).error();
     if (!ready->complete()) return std::optional<Usage>();
-    auto usage = mda.usage(user, {}, {});
+    auto usage = accounts.mailbox(user, {});
     if (!usage) return std::move(usage).error();
     return std::optional(*usage);
 }
 
-void show_row(Listing& listing, const User& user, const std::optional<Usage>& usage) {
-    const Limits limits = limits_of(user.settings());
+// `name`: a user's, or "@" and a domain's.
+void show_row(Listing& listing, const std::string& name, const Limits& limits, const std::optional<Usage>& usage) {
     if (listing.json()) {
-        listing.row(Json{{"name", user.name()},
-                         {"mailbox", usage.has_value()},
-                         {"usage", to_json(usage.value_or(Usage{}))},
-                         {"limits",
-                          {{"storage", cli::to_json(limits.storage)},
-                           {"messages", cli::to_json(limits.messages)},
-                           {"message", cli::to_json(limits.message)}}}});
+        Json row{{"name", name}};
+        if (name.starts_with('@')) {
+            row["domain"] = true;
+        } else {
+            row["mailbox"] = usage.has_value();
+        }
+        row["usage"] = to_json(usage.value_or(Usage{}));
+        row["limits"] = {{"storage", cli::to_json(limits.storage)}, {"messages", cli::to_json(limits.messages)}};
+        if (!name.starts_with('@')) row["limits"]["message"] = cli::to_json(limits.message);
+        listing.row(row);
         return;
     }
-    std::string line = printable(user.name()) + "\t";
+    std::string line = printable(name) + "\t";
     if (!usage) {
         listing.line(line + "no mailbox yet");
         return;
@@ -105,67 +109,103 @@ void show_row(Listing& listing, const User& user, const std::optional<Usage>& us
     listing.line(line);
 }
 
-std::string difference_line(const User& user, const Usage& books, const Usage& truth) {
-    return printable(user.name()) + "\tbooks: " + std::to_string(books.storage) + " bytes, " +
-           std::to_string(books.messages) + " messages\tstore: " + std::to_string(truth.storage) + " bytes, " +
-           std::to_string(truth.messages) + " messages";
+std::string difference_line(const std::string& name, const Usage& books, const Usage& truth) {
+    return printable(name) + "\tbooks: " + std::to_string(books.storage) + " bytes, " + std::to_string(books.messages) +
+           " messages\tstore: " + std::to_string(truth.storage) + " bytes, " + std::to_string(truth.messages) +
+           " messages";
 }
 
-Json difference_json(const User& user, const Usage& books, const Usage& truth) {
-    return {{"name", user.name()}, {"books", to_json(books)}, {"store", to_json(truth)}};
+Json difference_json(const std::string& name, const Usage& books, const Usage& truth) {
+    return {{"name", name}, {"books", to_json(books)}, {"store", to_json(truth)}};
+}
+
+void show_difference(Listing& listing, const std::string& name, const Usage& books, const Usage& truth) {
+    if (listing.json()) {
+        listing.row(difference_json(name, books, truth));
+    } else {
+        listing.line(difference_line(name, books, truth));
+    }
 }
 
 // Puts the books right and tells, if asked to, where they differed.
 Result<int> recount(const Options& options, const Selection& selection, Config config) {
-    auto instance = Instance::open(std::move(config));
-    if (!instance) return std::move(instance).error();
-    Mda& mda = (*instance)->mda();
+    auto opened = Instance::open(std::move(config));
+    if (!opened) return std::move(opened).error();
+    Instance& instance = **opened;
+    Accounts& accounts = instance.accounts();
     Progress progress("recounted", options.quiet);
     std::optional<Listing> listing;
     if (options.json || options.verbose) listing.emplace(options.json);
-    return each_selected((*instance)->db(), (*instance)->config(), selection, progress,
-                         [&](const User& user) -> Result<int> {
-                             auto books = usage_of(mda, user);
-                             // Books that cannot be read are no reason not to put them right.
-                             if (books && !*books) return kSuccess;
-                             auto truth = mda.recount(user, {});
-                             if (!truth) return std::move(truth).error();
-                             if (!listing) return kSuccess;
-                             const Usage before = books ? **books : Usage{};
-                             progress.wipe();
-                             if (options.json) {
-                                 listing->row(difference_json(user, before, *truth));
-                             } else {
-                                 listing->line(difference_line(user, before, *truth));
-                             }
-                             return kSuccess;
-                         });
+    DomainsSeen domains;
+    const auto told = [&](const std::string& name, const Usage& books, const Usage& truth) {
+        if (!listing) return;
+        progress.wipe();
+        show_difference(*listing, name, books, truth);
+    };
+    auto status =
+        each_selected(instance.db(), instance.config(), selection, progress, [&](const User& user) -> Result<int> {
+            domains.add(user);
+            auto ready = instance.mda().check(user);
+            if (!ready) return std::move(ready).error();
+            if (!ready->complete()) return kSuccess;
+            // Books that cannot be read are no reason not to put them right.
+            auto books = accounts.peek(user);
+            auto truth = accounts.recount(user, {});
+            if (!truth) return std::move(truth).error();
+            told(user.name(), books ? books->value_or(Usage{}) : Usage{}, *truth);
+            return kSuccess;
+        });
+    if (!status || selection.user) return status;
+    if (auto added = domains.add(instance.db(), instance.config(), selection.domain); !added)
+        return std::move(added).error();
+    for (const auto& [name, domain] : domains.all()) {
+        auto books = accounts.peek_domain(name);
+        auto truth = accounts.recount_domain(name);
+        if (!truth) return std::move(truth).error();
+        told("@" + name, books ? books->value_or(Usage{}) : Usage{}, *truth);
+    }
+    return status;
 }
 
 // Prints whose books differ from the store, and changes nothing.
-Result<int> check_books(const Options& options, const Selection& selection, const Config& config) {
-    auto db = open_database(config, SqlUserDb::Missing::fail);
-    if (!db) return std::move(db).error();
-    auto dry = DryRun::make(config, **db);
-    if (!dry) return std::move(dry).error();
-    Mda& mda = (*dry)->mda();
+Result<int> check_books(const Options& options, const Selection& selection, Config config) {
+    auto opened = Instance::open(std::move(config));
+    if (!opened) return std::move(opened).error();
+    Instance& instance = **opened;
+    auto made = DryRun::make(instance.config(), instance.db());
+    if (!made) return std::move(made).error();
+    DryRun& dry = **made;
+    Reservations none;
+    Accounts accounts({instance.config(), dry.mda(), dry.files(), none, {}, instance.authority(), nullptr});
     Progress progress("checked", options.quiet);
     Listing listing(options.json);
-    return each_selected(**db, config, selection, progress, [&](const User& user) -> Result<int> {
-        auto books = usage_of(mda, user);
-        if (!books) return std::move(books).error();
-        if (!*books) return kSuccess;
-        auto truth = mda.recount(user, {});
-        if (!truth) return std::move(truth).error();
-        if (**books == *truth) return kSuccess;
+    DomainsSeen domains;
+    const auto compare = [&](const std::string& name, const Usage& books, const Usage& truth) {
+        if (books == truth) return kSuccess;
         progress.wipe();
-        if (options.json) {
-            listing.row(difference_json(user, **books, *truth));
-        } else {
-            listing.line(difference_line(user, **books, *truth));
-        }
+        show_difference(listing, name, books, truth);
         return kFailure;
-    });
+    };
+    auto status =
+        each_selected(instance.db(), instance.config(), selection, progress, [&](const User& user) -> Result<int> {
+            auto ready = dry.mda().check(user);
+            if (!ready) return std::move(ready).error();
+            if (!ready->complete()) return kSuccess;
+            auto books = accounts.peek(user);
+            if (!books) return std::move(books).error();
+            auto truth = dry.mda().recount(user, {});
+            if (!truth) return std::move(truth).error();
+            domains.add(user, *truth);
+            // Counters that are not there yet are counted when they are needed.
+            return *books ? compare(user.name(), **books, *truth) : kSuccess;
+        });
+    if (!status || selection.user) return status;
+    for (const auto& [name, domain] : domains.all()) {
+        auto books = accounts.peek_domain(name);
+        if (!books) return std::move(books).error();
+        if (*books && compare("@" + name, **books, domain.held) != kSuccess) status = kFailure;
+    }
+    return status;
 }
 
 }  // namespace
@@ -175,17 +215,29 @@ Result<int> quota_show(const Options& options) {
     if (!selection) return std::move(selection).error();
     auto config = read_config(options);
     if (!config) return std::move(config).error();
-    auto instance = Instance::open(*std::move(config));
-    if (!instance) return std::move(instance).error();
+    auto opened = Instance::open(*std::move(config));
+    if (!opened) return std::move(opened).error();
+    Instance& instance = **opened;
     Progress progress("looked at", true);
     Listing listing(options.json);
-    return each_selected((*instance)->db(), (*instance)->config(), *selection, progress,
-                         [&](const User& user) -> Result<int> {
-                             auto usage = usage_of((*instance)->mda(), user);
-                             if (!usage) return std::move(usage).error();
-                             show_row(listing, user, *usage);
-                             return kSuccess;
-                         });
+    DomainsSeen domains;
+    auto status =
+        each_selected(instance.db(), instance.config(), *selection, progress, [&](const User& user) -> Result<int> {
+            domains.add(user);
+            auto usage = usage_of(instance.mda(), instance.accounts(), user);
+            if (!usage) return std::move(usage).error();
+            show_row(listing, user.name(), limits_of(user.settings()), *usage);
+            return kSuccess;
+        });
+    if (!status || selection->user) return status;
+    if (auto added = domains.add(instance.db(), instance.config(), selection->domain); !added)
+        return std::move(added).error();
+    for (const auto& [name, domain] : domains.all()) {
+        auto usage = instance.accounts().domain(name, domain.limits);
+        if (!usage) return std::move(usage).error();
+        show_row(listing, "@" + name, domain.limits, *usage);
+    }
+    return status;
 }
 
 Result<int> quota_recount(const Options& options) {
@@ -193,7 +245,7 @@ Result<int> quota_recount(const Options& options) {
     if (!selection) return std::move(selection).error();
     auto config = read_config(options);
     if (!config) return std::move(config).error();
-    if (options.check) return check_books(options, *selection, *config);
+    if (options.check) return check_books(options, *selection, *std::move(config));
     return recount(options, *selection, *std::move(config));
 }
 
