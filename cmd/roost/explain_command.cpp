@@ -62,29 +62,25 @@ Effective effective(std::string_view key, const Cascade::Value& value) {
 
 void explain_settings(Explanation& out, const User& user) {
     for (const std::string& key : user.settings().keys())
-        if (key.starts_with("quota.") || key.starts_with("delivery."))
+        if (key.starts_with("quota.") || key.starts_with("domain-quota.") || key.starts_with("delivery."))
             out.settings.push_back(effective(key, user.settings().explain(key)));
 }
 
-std::string full_text(const Explanation& out) {
-    if (out.outcome == Outcome::message_too_large)
-        return "the message has " + std::to_string(out.size) + " bytes, the limit is " + size_text(out.limits.message);
-    return "the mailbox is full, or would be: see usage and limits";
-}
-
 // From the mailbox on: is there one, and does the message fit?
-void explain_mailbox(Explanation& out, Mda& mda, const User& user) {
+void explain_mailbox(Explanation& out, Mda& mda, Accounts& accounts, const User& user, const Folder& folder) {
     auto ready = mda.check(user);
     if (!ready) return fail(out, ready.error());
     out.ready = *std::move(ready);
     out.limits = limits_of(user.settings());
     if (out.ready->complete()) {
-        auto usage = mda.usage(user, {}, {out.size, 1});
+        auto usage = accounts.mailbox(user, {out.size, 1});
         if (!usage) return fail(out, usage.error());
         out.usage = *usage;
     }
-    out.outcome = admit(out.usage.value_or(Usage{}), out.limits, out.size, out.size);
-    if (out.outcome != Outcome::delivered) out.text = full_text(out);
+    auto admission = accounts.admit(user, folder, out.size, out.size, nullptr);
+    if (!admission) return fail(out, admission.error());
+    out.outcome = admission->outcome;
+    out.text = std::move(admission->text);
 }
 
 Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, const std::string& address,
@@ -123,7 +119,7 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     MailStore::Target target = MailStore::target(recipient, *routing.route);
     out.folder = folder_name(target.folder);
     out.warning = std::move(target.warning);
-    explain_mailbox(out, dry.mda(), routing.route->user);
+    explain_mailbox(out, dry.mda(), accounts, routing.route->user, target.folder);
     return out;
 }
 

@@ -111,6 +111,17 @@ def test_quota_show_has_a_line_for_the_domain(domain):
     assert "@example.org" in text and "2 of 10 messages" in text
 
 
+def test_explain_foresees_a_full_domain_and_counts_nothing(domain):
+    limit(domain, domain__messages=1)
+    domain.deliver(ALICE)
+    before = sorted(path.name for path in (domain.state / "domain-quota").iterdir())
+    explained = json.loads(domain.roost("explain", BOB, "--json").stdout)
+    assert explained["outcome"]["name"] == "over-quota"
+    assert "the domain example.org is full: 1 of 1 messages" in explained["outcome"]["text"]
+    assert sorted(path.name for path in (domain.state / "domain-quota").iterdir()) == before
+    assert not domain.maildir(BOB).exists()
+
+
 def test_a_domain_without_users_is_shown_too(domain):
     domain.roost("domain", "set", "empty.example", "domain-quota.storage=1M")
     assert shown(domain, "--domain", "empty.example")["@empty.example"]["usage"] == {"storage": 0, "messages": 0}
