@@ -48,9 +48,6 @@ bool is_old(Files& files, const Mailbox& mailbox) {
     return !st || std::time(nullptr) - st->st_mtime >= kStaleSeconds;
 }
 
-// A change within the same tick of the file system's clock as the last one seen is told apart by nothing.
-bool is_recent(const struct timespec& changed) { return changed.tv_sec >= std::time(nullptr) - 1; }
-
 // Puts a new file in place of the old one, with its stamp. The stamp comes first: a file with another's stamp is
 // counted anew, whoever was killed or faster in between.
 Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, const Count& count) {
@@ -69,9 +66,7 @@ Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, con
     const std::string path = tmp_path + "/" + name;
     Result<void> done = files.set_mode(fd->get(), mailbox.file_mode, path);
     if (done) done = files.write(fd->get(), text, path);
-    struct timespec changed = count.cur_changed();
-    if (is_recent(changed)) changed = {};
-    auto stamp = stamp_for(fd->get(), terms, changed);
+    auto stamp = stamp_for(fd->get(), terms, count.cur_changed());
     if (done && !stamp) done = std::move(stamp).error();
     if (done) done = write_stamp(files, mailbox, tmp, *stamp);
     if (done) done = files.rename(tmp, name, mailbox.ref(), kName);

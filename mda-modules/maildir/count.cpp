@@ -15,6 +15,24 @@ namespace {
 
 bool is_gone(const Error& error) { return error.sys == ENOENT || error.sys == ESTALE; }
 
+// When the open directory last changed, at a moment from which on every further change shows: a file system's times go
+// by ticks, and what changes twice within one looks unchanged. Waits for the tick to end; a directory that changes all
+// the time gets its last look.
+Result<struct timespec> settled_change(int fd, std::string_view path) {
+    constexpr int kLooks = 50;
+    constexpr long kNanoseconds = 1'000'000;
+    for (int look = 1;; ++look) {
+        struct stat st {};
+        if (::fstat(fd, &st) != 0) return system_error(errno, "cannot look at " + std::string(path));
+        struct timespec tick {};
+        ::clock_gettime(CLOCK_REALTIME_COARSE, &tick);
+        const bool this_tick = st.st_mtim.tv_sec == tick.tv_sec && st.st_mtim.tv_nsec >= tick.tv_nsec;
+        if (!this_tick || look == kLooks) return st.st_mtim;
+        const struct timespec pause { 0, kNanoseconds };
+        ::nanosleep(&pause, nullptr);
+    }
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> size_in_name(std::string_view name) {
@@ -72,9 +90,9 @@ Result<void> Count::add_directory(Files& files, DirRef dir, const std::string& n
     auto fd = files.open_dir(dir, name);
     if (!fd && is_gone(fd.error())) return {};
     if (!fd) return std::move(fd).error();
-    struct stat st {};
-    if (::fstat(fd->get(), &st) != 0) return system_error(errno, "cannot look at " + std::string(dir.path));
     const std::string path = std::string(dir.path) + "/" + name;
+    auto changed = settled_change(fd->get(), path);
+    if (!changed) return std::move(changed).error();
     const DirRef here{fd->get(), path};
     auto listed = each_entry(here.fd, path, [&](const Entry& entry) -> Result<void> {
         if (entry.name.starts_with('.') || (entry.type != DT_REG && entry.type != DT_UNKNOWN)) return {};
@@ -94,7 +112,7 @@ Result<void> Count::add_directory(Files& files, DirRef dir, const std::string& n
         return {};
     });
     if (!listed) return listed;
-    seen_.push_back({prefix + name, st.st_mtim});
+    seen_.push_back({prefix + name, *changed});
     return {};
 }
 

@@ -56,7 +56,7 @@ class Maildir:
     @staticmethod
     def strangers(tops):
         """Files that belong to no mailbox; what lies in tmp/ is nobody's business."""
-        known = {"maildirsize", "maildirfolder"}
+        known = {"maildirsize", "maildirfolder", "roost-stamp"}
         return [
             os.path.join(path, name)
             for top in tops
