@@ -105,7 +105,7 @@ def test_every_setting_that_a_manual_names_exists(site):
     known = settings_of(site)
     for page in PAGES:
         text = (MAN / page).read_text()
-        for key in re.findall(r"^\.Ic ([a-z-]+\.[a-z-]+)", text, re.MULTILINE):
+        for key in re.findall(r"^\.Ic ([a-z-]+\.[A-Za-z.-]+)", text, re.MULTILINE):
             assert key in known, f"{page} names {key}"
         for key in re.findall(r'["\'](?:\$\.")?((?:quota|delivery|lmtp|log|users|store)\.[a-z-]+)["\']', plain(text)):
             assert key in known, f"{page} names {key}"
