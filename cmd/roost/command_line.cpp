@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr std::size_t kCommonOptions = 6;
-constexpr std::array<OptionRow, 16> kOptions{{
+constexpr std::array<OptionRow, 19> kOptions{{
     {"config", 'c', "FILE", "The configuration file, in place of /etc/roost/roost.conf."},
     {"override", 'o', "KEY=VALUE", "Overrides a setting of the configuration file. May be repeated."},
     {"quiet", 'q', "", "Shows no progress."},
@@ -29,6 +29,9 @@ constexpr std::array<OptionRow, 16> kOptions{{
     {"json", 0, "", "Prints JSON."},
     {"domain", 0, "DOMAIN", "Only the users of this domain."},
     {"all", 0, "", "All users."},
+    {"over", 0, "PERCENT", "Only users who have used more than this share of a limit, as 90%."},
+    {"csv", 0, "", "Prints comma-separated values."},
+    {"jobs", 0, "N", "How many users to look at at a time; as many as there are processors if not given."},
     {"check", 0, "", "Changes nothing; prints the users whose counts differ and fails if there are any."},
     {"prune", 0, "", "Removes from the clone what it holds of users that do not exist."},
     {"records", 0, "", "Also checks every plan, domain and user record."},
@@ -158,14 +161,20 @@ void set_option(Options& out, std::string_view name, const std::string& value) {
     } else if (name == "override") {
         out.overrides.push_back(value);
     } else if (name == "domain") {
-        out.domain = value;
+        if (!out.domain) out.domain = value;
+        out.domains.push_back(value);
+    } else if (name == "over") {
+        out.over = value;
+    } else if (name == "jobs") {
+        out.jobs = value;
     } else if (name == "size") {
         out.size = value;
     } else {
         const std::map<std::string_view, bool Options::*> flags{
-            {"quiet", &Options::quiet},     {"verbose", &Options::verbose}, {"json", &Options::json},
-            {"all", &Options::all},         {"check", &Options::check},     {"prune", &Options::prune},
-            {"records", &Options::records}, {"purge", &Options::purge},     {"yes", &Options::yes}};
+            {"quiet", &Options::quiet}, {"verbose", &Options::verbose}, {"json", &Options::json},
+            {"all", &Options::all},     {"csv", &Options::csv},         {"check", &Options::check},
+            {"prune", &Options::prune}, {"records", &Options::records}, {"purge", &Options::purge},
+            {"yes", &Options::yes}};
         const auto flag = flags.find(name);
         if (flag != flags.end()) out.*(flag->second) = true;
     }
@@ -191,7 +200,15 @@ bool is_common(const OptionRow& option) { return &option < kOptions.data() + kCo
 bool takes(const Command& command, const OptionRow& option) {
     if (is_common(option)) return true;
     const auto names = split_words(command.options);
-    return std::find(names.begin(), names.end(), option.name) != names.end();
+    return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
+        return name == option.name || (name.ends_with('+') && name.substr(0, name.size() - 1) == option.name);
+    });
+}
+
+bool may_repeat(const Command& command, const OptionRow& option) {
+    const auto names = split_words(command.options);
+    return option.name == "override" ||
+           std::find(names.begin(), names.end(), std::string(option.name) + "+") != names.end();
 }
 
 const Command* find_command(std::span<const std::string> words) {
@@ -217,6 +234,7 @@ Result<Invocation> parse_command_line(const std::vector<std::string>& arguments)
     Invocation out;
     out.options.config_path = kDefaultConfigPath;
     std::vector<const OptionRow*> given;
+    std::vector<const OptionRow*> repeated;
     for (const po::option& option : parsed) {
         if (option.string_key.empty()) {
             out.options.operands.insert(out.options.operands.end(), option.value.begin(), option.value.end());
@@ -224,8 +242,7 @@ Result<Invocation> parse_command_line(const std::vector<std::string>& arguments)
         }
         const OptionRow* row = find_option(option.string_key);
         if (row == nullptr) return unknown_option(option.string_key);
-        if (row->name != "override" && std::find(given.begin(), given.end(), row) != given.end())
-            return usage_error("option --" + std::string(row->name), "it is given twice", "keep one of the two");
+        if (std::find(given.begin(), given.end(), row) != given.end()) repeated.push_back(row);
         given.push_back(row);
         set_option(out.options, row->name, option.value.empty() ? std::string() : option.value.front());
     }
@@ -254,6 +271,9 @@ Result<Invocation> parse_command_line(const std::vector<std::string>& arguments)
             return usage_error("option --" + std::string(row->name),
                                "\"roost " + std::string(out.command->words) + "\" does not take it",
                                "usage: " + synopsis(*out.command));
+    for (const OptionRow* row : repeated)
+        if (!may_repeat(*out.command, *row))
+            return usage_error("option --" + std::string(row->name), "it is given twice", "keep one of the two");
     auto checked = check_operands(*out.command, out.options);
     if (!checked) return std::move(checked).error();
     return out;

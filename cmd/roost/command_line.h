@@ -40,7 +40,11 @@ struct Options {
     bool check = false;
     bool prune = false;
     bool records = false;
-    std::optional<std::string> domain;
+    std::optional<std::string> domain;  // the first
+    std::vector<std::string> domains;   // all, for commands that take several
+    std::optional<std::string> over;
+    std::optional<std::string> jobs;
+    bool csv = false;
     std::optional<std::string> size;
     std::vector<std::string> operands;  // what follows the command's words
 };
@@ -56,7 +60,8 @@ struct Command {
     Operand rest;
     std::size_t least;         // how many operands it needs
     std::size_t most;          // and takes
-    std::string_view options;  // the names of those it takes beside the common ones, separated by blanks
+    std::string_view options;  // the names of those it takes beside the common ones, separated by blanks; "+" behind
+                               // one that may be repeated
     Level level;               // of the settings that its operands name
     std::string_view summary;  // one line for --help
     Result<int> (*run)(const Options& options);
@@ -71,6 +76,7 @@ std::span<const OptionRow> options();
 bool is_common(const OptionRow& option);
 // True if `command` takes the option, common ones included.
 bool takes(const Command& command, const OptionRow& option);
+bool may_repeat(const Command& command, const OptionRow& option);
 // The command whose words `words` begins with, or null.
 const Command* find_command(std::span<const std::string> words);
 

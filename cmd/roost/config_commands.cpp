@@ -56,8 +56,7 @@ Result<int> config_show(const Options& options) {
     if (!config) return std::move(config).error();
     if (options.operands.empty()) {
         Listing listing(options.json);
-        for (const std::string& key : config->keys())
-            show_value(listing, key, config->text(key), config->origin(key));
+        for (const std::string& key : config->keys()) show_value(listing, key, config->text(key), config->origin(key));
         return kSuccess;
     }
     auto name = user_name(options.operands.front());

@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 
+#include <langinfo.h>
+#include <locale.h>
 #include <unistd.h>
 
 namespace roost::cli {
@@ -19,6 +21,16 @@ bool ask(std::string_view question) {
     }
     const std::string said = lower(trim(answer));
     return said == "y" || said == "yes";
+}
+
+bool is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
+
+bool terminal_takes_utf8() {
+    const locale_t locale = ::newlocale(LC_CTYPE_MASK, "", nullptr);
+    if (locale == nullptr) return false;
+    const bool utf8 = std::string_view(::nl_langinfo_l(CODESET, locale)) == "UTF-8";
+    ::freelocale(locale);
+    return utf8;
 }
 
 Progress::Progress(std::string what, bool quiet)

@@ -15,6 +15,10 @@ bool can_ask();
 // Asks on the terminal; anything but y or yes, the end of input included, is no.
 bool ask(std::string_view question);
 
+// True if standard output is a terminal, and if what it shows may be UTF-8 by the locale.
+bool is_terminal();
+bool terminal_takes_utf8();
+
 // A line on a terminal that tells how far long work has come. Silent if standard error is no terminal, or if `quiet`.
 class Progress {
 public:

@@ -383,11 +383,11 @@ def test_a_domain_or_plan_without_settings_can_be_made(site):
 # Removing
 
 
-def on_terminal(site, args, answer):
+def on_terminal(site, args, answer, env=None):
     """Runs roost with a terminal, answers its question, and returns exit status and what the terminal showed."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [PROGRAMS["roost"], "-c", site.conf, *args], stdin=follower, stdout=follower, stderr=follower, env=clean_env()
+        [PROGRAMS["roost"], "-c", site.conf, *args], stdin=follower, stdout=follower, stderr=follower, env=clean_env(env)
     )
     os.close(follower)
     shown = b""
