@@ -108,8 +108,9 @@ class Redis:
 
     def stop(self, how=signal.SIGKILL):
         if self.process:
-            self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(how)
+            if how != signal.SIGKILL:  # which ends a stopped process, too
+                self.process.send_signal(signal.SIGCONT)
             self.process.wait(PATIENCE)
             self.process = None
 
