@@ -4,6 +4,7 @@
 #include "store/accounts.h"
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -163,6 +164,7 @@ struct Fixture {
         Accounts::Room room;
         const Outcome outcome = admit(user, &room, folder).outcome;
         if (outcome != Outcome::delivered) return outcome;
+        std::this_thread::sleep_for(std::chrono::microseconds(100));  // as writing takes its time
         auto pending = scratch::must(mda.prepare(user, {folder, true, {}, nullptr}, Message::from_text("x")));
         scratch::must(accounts.publish(user, room, *pending));
         return outcome;

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <atomic>
+#include <chrono>
 #include <ctime>
 #include <fstream>
 #include <sstream>
@@ -170,6 +172,44 @@ TEST_CASE("names of domains stay in their directory, and are nobody else's", "[d
         CHECK(scratch::must(books.peek(name)) == Usage{number, number});
     }
     CHECK(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()) == 1);
+}
+
+TEST_CASE("a sum and a delivery of one domain wait for each other, others do not", "[domain-books]") {
+    const scratch::Dir dir;
+    Files files;
+    DomainBooks books(files, dir.path());
+    std::atomic<bool> done = false;
+    const auto moment = [] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };
+    std::thread delivery;
+    scratch::must(books.recount(kDomain, [&] {
+        delivery = std::thread([&] {
+            scratch::must(books.begin(kDomain)).enter(kSize);
+            done = true;
+        });
+        scratch::must(books.begin("example.net")).enter(kSize);
+        moment();
+        CHECK_FALSE(done);
+        return Result<Usage>(Usage{});
+    }));
+    delivery.join();
+    CHECK(scratch::must(books.peek(kDomain)) == Usage{kSize, 1});
+
+    std::thread recount;
+    done = false;
+    {
+        auto turn = scratch::must(books.begin(kDomain));
+        recount = std::thread([&] {
+            scratch::must(books.recount(kDomain, [&] {
+                done = true;
+                return Result<Usage>(Usage{});
+            }));
+        });
+        scratch::must(books.begin(kDomain)).enter(kSize);
+        moment();
+        CHECK_FALSE(done);
+    }
+    recount.join();
+    CHECK(scratch::must(books.peek(kDomain)) == Usage{});
 }
 
 TEST_CASE("processes that deliver and sum at the same time count each message of a domain once", "[domain-books]") {
