@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr std::size_t kCommonOptions = 6;
-constexpr std::array<OptionRow, 19> kOptions{{
+constexpr std::array<OptionRow, 20> kOptions{{
     {"config", 'c', "FILE", "The configuration file, in place of /etc/roost/roost.conf."},
     {"override", 'o', "KEY=VALUE", "Overrides a setting of the configuration file. May be repeated."},
     {"quiet", 'q', "", "Shows no progress."},
@@ -37,6 +37,7 @@ constexpr std::array<OptionRow, 19> kOptions{{
     {"records", 0, "", "Also checks every plan, domain and user record."},
     {"purge", 0, "", "Removes the mailbox with all its mail as well."},
     {"yes", 0, "", "Does not ask."},
+    {"from", 0, "SOURCE", "Where usage is taken from, if not from the mailboxes: clone."},
     {"size", 0, "SIZE", "The size of the message as stored, as 512K or 10M; 8K if not given."},
     {"dump-options", 0, "", ""},
 }};
@@ -167,6 +168,8 @@ void set_option(Options& out, std::string_view name, const std::string& value) {
         out.over = value;
     } else if (name == "jobs") {
         out.jobs = value;
+    } else if (name == "from") {
+        out.from = value;
     } else if (name == "size") {
         out.size = value;
     } else {

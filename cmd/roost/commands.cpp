@@ -42,7 +42,7 @@ constexpr std::array kCommands{
     Command{"plan remove", "NAME", Operand::plan, Operand::none, 1, 1, "", Level::plan,
             "Removes a plan that no domain has.", plan_remove},
 
-    Command{"quota show", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain+ all over json csv",
+    Command{"quota show", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain+ all over from json csv",
             Level::user, "Shows usage and limits of users, of domains' users or of all, the fullest first.",
             quota_show},
     Command{"quota recount", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain+ all check jobs json",

@@ -1,6 +1,7 @@
 // roost quota show: usage and limits, the fullest users first.
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <iomanip>
 #include <iostream>
 #include <limits>
@@ -34,6 +35,7 @@ struct Row {
     bool domain = false;
     bool mailbox = false;     // there is one; true for a domain
     std::vector<Line> lines;  // the mailbox, then the folders that are counted apart
+    std::string_view absent = "no mailbox yet";
 };
 
 // How much of a limit is used, in per cent; more than any number for anything of nothing.
@@ -68,6 +70,15 @@ Result<double> threshold_of(const Options& options) {
     if (read.ec != std::errc() || read.ptr != text.data() + text.size() || number > 9999)
         return usage_error("--over", "'" + printable(*options.over) + "' is no share in per cent", "write --over 90%");
     return static_cast<double>(number);
+}
+
+// What the clone holds, which knows mailboxes as a whole.
+Result<Row> cloned_row_of(Instance& instance, const User& user) {
+    constexpr std::chrono::seconds kAnswer(30);
+    auto held = instance.clone()->read(user.name(), Deadline::in(kAnswer));
+    if (!held) return std::move(held).error();
+    const Line line{{}, held->value_or(Usage{}), limits_of(user.settings())};
+    return Row{user.name(), false, held->has_value(), {line}, "not in the clone"};
 }
 
 Result<Row> row_of(Instance& instance, const User& user) {
@@ -156,7 +167,7 @@ void print_plain(const std::vector<Row>& rows) {
         for (const Line& line : row.lines) {
             std::cout << label_of(row, line) << '\t';
             if (!row.mailbox) {
-                std::cout << "no mailbox yet\n";
+                std::cout << row.absent << '\n';
                 continue;
             }
             std::cout << storage_text(line);
@@ -183,7 +194,7 @@ public:
             for (const Line& line : row.lines) {
                 std::cout << padded(label_of(row, line), names_) << "  ";
                 if (!row.mailbox) {
-                    std::cout << "no mailbox yet\n";
+                    std::cout << row.absent << '\n';
                     continue;
                 }
                 const bool limited = needs_usage(line.limits);
@@ -232,6 +243,9 @@ Result<int> quota_show(const Options& options) {
     if (!scope) return std::move(scope).error();
     if (options.json && options.csv)
         return usage_error("command quota show", "--json and --csv exclude each other", "keep one of the two");
+    if (options.from && options.from != "clone")
+        return usage_error("--from", "'" + printable(*options.from) + "' is no source of usage", "write --from clone");
+    const bool cloned = options.from.has_value();
     auto threshold = threshold_of(options);
     if (!threshold) return std::move(threshold).error();
     auto config = read_config(options);
@@ -239,6 +253,8 @@ Result<int> quota_show(const Options& options) {
     auto opened = Instance::open(*std::move(config));
     if (!opened) return std::move(opened).error();
     Instance& instance = **opened;
+    if (cloned && instance.clone() == nullptr)
+        return config_error("quota-clone.dict", "it is empty, so there is no clone", "set it to a dict's URI");
 
     std::vector<Row> rows;
     DomainsSeen domains;
@@ -247,7 +263,9 @@ Result<int> quota_show(const Options& options) {
     auto listed = each_in(instance.db(), *scope, [&](Result<UserRecord> record) {
         auto user = record ? User::make(instance.config(), *std::move(record)) : Result<User>(record.error());
         if (user) domains.add(*user);
-        auto row = user ? row_of(instance, *user) : Result<Row>(std::move(user).error());
+        auto row = !user    ? Result<Row>(std::move(user).error())
+                   : cloned ? cloned_row_of(instance, *user)
+                            : row_of(instance, *user);
         if (!row) {
             progress.wipe();
             print_error(row.error());
@@ -265,10 +283,10 @@ Result<int> quota_show(const Options& options) {
         if (!added) return std::move(added).error();
     }
     for (const auto& [name, seen] : domains.all()) {
-        if (!scope->has_domain(name)) continue;
+        if (cloned || !scope->has_domain(name)) continue;
         auto usage = instance.accounts().domain(name, seen.limits);
         if (!usage) return std::move(usage).error();
-        Row row{"@" + name, true, true, {{{}, *usage, seen.limits}}};
+        Row row{"@" + name, true, true, {{{}, *usage, seen.limits}}, {}};
         if (fullness(row) > *threshold) rows.push_back(std::move(row));
     }
     std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {

@@ -330,6 +330,22 @@ def test_publishing_beside_a_roostd_that_takes_mail_leaves_the_clone_right(site,
     assert "q/bob@example.org/quota/storage" not in redis.everything()
 
 
+def test_what_the_clone_holds_is_shown_without_opening_mailboxes(site, redis):
+    for user in (ALICE, ALICE, BOB):
+        assert site.deliver(user).returncode == 0
+    redis("SET", "q/bob@example.org/quota/messages", "7")
+    site.maildir(ALICE).rename(site.path / "away")
+    result = site.roost("quota", "show", "--from", "clone", "--json")
+    assert result.returncode == 0, result.stderr
+    shown = {row["name"]: row["usage"]["messages"] for row in json.loads(result.stdout)}
+    assert shown == {ALICE: 2, BOB: 7, CAROL: 0}
+    lines = dict(line.split("\t", 1) for line in site.roost("quota", "show", "--from", "clone").stdout.decode().splitlines())
+    assert lines[CAROL] == "not in the clone" and "7 of unlimited" in lines[BOB]
+    assert site.roost("quota", "show", "--from", "mailbox").returncode == 64
+    site.configure({"quota-clone.dict": None})
+    assert b"quota-clone.dict" in site.roost("quota", "show", "--from", "clone").stderr
+
+
 def test_a_user_that_another_program_removed_is_pruned(site, redis):
     assert site.deliver(ALICE).returncode == 0
     site.sql("DELETE FROM users WHERE name = ?", (ALICE,))
