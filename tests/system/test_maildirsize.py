@@ -149,6 +149,7 @@ plugin {
   quota = maildir:User quota
   quota_rule = *:bytes=100000
   quota_rule2 = Trash:ignore
+  quota_rule3 = Spam:ignore
 }
 """
 
@@ -222,3 +223,31 @@ def test_dovecot_finds_the_messages_in_folders_of_any_script(dovecot):
     cur = list(dovecot.path("/var/lib/roost/mail/example.org/alice/.Entw&APw-rfe/cur").iterdir())
     data = (file + cur)[0].read_bytes()
     assert [int(size) for size in sizes] == [len(data), len(data) + data.count(b"\n")], "S= and W= are believed"
+
+
+def test_dovecot_leaves_out_the_folder_that_roost_counts_apart_and_what_it_does_there_is_noticed(dovecot):
+    bob = "bob@example.org"
+    dovecot.sql("INSERT INTO users(name, settings) VALUES (?, ?)",
+                (bob, json.dumps({"quota.storage": 100000, "quota.folder.Spam.messages": 5})))
+    books = "/var/lib/roost/mail/example.org/bob/maildirsize"
+
+    def held():
+        row = json.loads(roost_inside(dovecot, "/usr/local/sbin/roost", "quota", "show", bob, "--json"))[0]
+        table = dovecot.check("doveadm", "-f", "tab", "quota", "get", "-u", bob).splitlines()
+        by_dovecot = next(int(line.split("\t")[2]) for line in table if "MESSAGE" in line)
+        assert by_dovecot == row["usage"]["messages"]
+        return row["usage"]["messages"], row["folders"][0]["usage"]["messages"]
+
+    for folder in ("INBOX", "INBOX", "Spam", "Spam", "Spam"):
+        roost_inside(dovecot, "/usr/local/libexec/roost-deliver", "-d", bob, "-m", folder, stdin=SMALL)
+    assert held() == (2, 3)
+    by_roost = dovecot.read(books)
+    assert by_roost.startswith("100000S\n")
+    dovecot.check("doveadm", "quota", "recalc", "-u", bob)
+    assert held() == (2, 3)
+    dovecot.check("doveadm", "flags", "add", "-u", bob, "\\Seen", "mailbox", "INBOX", "all")
+    dovecot.check("doveadm", "move", "-u", bob, "Spam", "mailbox", "INBOX", "all")
+    assert held() == (0, 5)
+    dovecot.check("doveadm", "expunge", "-u", bob, "mailbox", "Spam", "all")
+    assert held() == (0, 0)
+    roost_inside(dovecot, "/usr/local/sbin/roost", "quota", "recount", bob, "--check")
