@@ -14,11 +14,14 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "confinement.h"
 #include "lmtp_conversation.h"
 #include "metrics_page.h"
 #include "net/listener.h"
 #include "net/notify.h"
 #include "options.h"
+#include "privileges.h"
+#include "reach.h"
 #include "server.h"
 #include "service.h"
 
@@ -59,6 +62,23 @@ void settle_memory() {
 
 Result<void> open_log_of(const Config& config) {
     return open_log("roostd", config.text("log.target"), log_level(config.text("log.level")));
+}
+
+// Gives up privileges, reads the configuration, and confines the process to what that needs before anything starts a
+// thread. `level`: how the log is told of the latter.
+Result<std::shared_ptr<const Setup>> start_up(const DaemonOptions& options, Instance::Journaling journaling,
+                                              Confinement& confinement, LogLevel level) {
+    if (auto given_up = give_up_privileges(); !given_up) return std::move(given_up).error();
+    std::string outcome;
+    auto setup = load_setup(options.config_path, options.overrides, journaling,
+                            [&](Instance& instance, const Setup& read) -> Result<void> {
+                                outcome = confine(confinement, instance, read);
+                                return {};
+                            });
+    if (!setup) return setup;
+    if (auto opened = open_log_of((*setup)->instance->config()); !opened) return std::move(opened).error();
+    log(level, outcome);
+    return setup;
 }
 
 sigset_t signals_of_ours() {
@@ -118,8 +138,8 @@ Result<std::vector<Door>> open_doors(const std::vector<Wanted>& wanted, std::vec
 
 class Daemon {
 public:
-    Daemon(const DaemonOptions& options, std::shared_ptr<const Setup> setup)
-        : options_(options), service_(std::move(setup)) {}
+    Daemon(const DaemonOptions& options, std::shared_ptr<const Setup> setup, Confinement confinement)
+        : options_(options), confinement_(std::move(confinement)), service_(std::move(setup)) {}
 
     int run() {
         auto inherited = net::Listener::take_inherited();
@@ -168,9 +188,19 @@ private:
     }
 
     Result<void> try_reload(Server& server) {
-        auto setup =
-            load_setup(options_.config_path, options_.overrides, Instance::Journaling::yes, service_.setup().get());
-        if (!setup) return std::move(setup).error();
+        auto setup = load_setup(
+            options_.config_path, options_.overrides, Instance::Journaling::yes,
+            [&](Instance& instance, const Setup& read) { return admits(instance, read); }, service_.setup().get());
+        if (!setup) {
+            Error error = std::move(setup).error();
+            const std::string text = error.text();
+            // The second is how SQLite puts it.
+            const bool kept_out = text.find("Permission denied") != std::string::npos ||
+                                  text.find("unable to open database file") != std::string::npos;
+            if (confinement_.on() && kept_out)
+                error.hint = "roostd has confined itself to its directories: if they are others now, restart it";
+            return error;
+        }
         auto page = open_page(**setup);
         if (!page) return std::move(page).error();
         auto doors = open_doors(wanted_doors(**setup, activated_), server.doors());
@@ -180,6 +210,17 @@ private:
         if ((*setup)->metrics != page_.endpoint) page_ = *std::move(page);
         service_.replace_setup(*std::move(setup));
         return {};
+    }
+
+    // Whether what was read can be had within what was left of the file system at the start.
+    Result<void> admits(Instance& instance, const Setup& read) const {
+        if (!confinement_.on()) return {};
+        auto reach = reach_of(instance, read);
+        if (!reach) return std::move(reach).error();
+        if (!*reach)
+            return config_error("store.mda", "roostd has confined itself, and this module does not say where it writes",
+                                "restart roostd");
+        return confinement_.admits(**reach);
     }
 
     // Where the metrics are told, if anywhere.
@@ -198,6 +239,7 @@ private:
     }
 
     const DaemonOptions& options_;
+    Confinement confinement_;
     Service service_;
     Page page_;
     Activated activated_;
@@ -209,11 +251,10 @@ int serve_stdio(const DaemonOptions& options) {
     const Fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
     ::dup2(nowhere.get(), STDERR_FILENO);
     net::Connection connection(Fd(STDIN_FILENO), Fd(STDOUT_FILENO), net::peer_of(STDIN_FILENO));
-    auto setup = load_setup(options.config_path, options.overrides, Instance::Journaling::no);
-    Result<void> logging = setup ? open_log_of((*setup)->instance->config()) : Result<void>();
-    if (!setup || !logging) {
-        const Error& error = setup ? logging.error() : setup.error();
-        connection.write(lmtp::Session::busy_greeting(error.text()), Deadline::in(std::chrono::minutes(1)));
+    Confinement confinement;
+    auto setup = start_up(options, Instance::Journaling::no, confinement, LogLevel::debug);
+    if (!setup) {
+        connection.write(lmtp::Session::busy_greeting(setup.error().text()), Deadline::in(std::chrono::minutes(1)));
         return kExitFailed;
     }
     Service service(*std::move(setup));
@@ -251,10 +292,10 @@ int run(int argc, char** argv) {
     if (options->stdio) return serve_stdio(*options);
     const sigset_t set = signals_of_ours();
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
-    auto setup = load_setup(options->config_path, options->overrides, Instance::Journaling::yes);
+    Confinement confinement;
+    auto setup = start_up(*options, Instance::Journaling::yes, confinement, LogLevel::info);
     if (!setup) return fail(setup.error());
-    if (auto logging = open_log_of((*setup)->instance->config()); !logging) return fail(logging.error());
-    return Daemon(*options, *std::move(setup)).run();
+    return Daemon(*options, *std::move(setup), std::move(confinement)).run();
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ std::string host_name() {
 
 Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
                                                 const std::vector<std::string>& overrides,
-                                                Instance::Journaling journaling, const Setup* former) {
+                                                Instance::Journaling journaling, const Ready& ready,
+                                                const Setup* former) {
     auto config = load_config(config_path, overrides);
     if (!config) return std::move(config).error();
     auto out = std::make_shared<Setup>();
@@ -42,7 +43,8 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
     if (!metrics) return std::move(metrics).error();
     out->metrics = *std::move(metrics);
     auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting, journaling,
-                                   former == nullptr ? nullptr : former->instance.get());
+                                   former == nullptr ? nullptr : former->instance.get(),
+                                   [&](Instance& made) { return ready(made, *out); });
     if (!instance) return std::move(instance).error();
     out->instance = *std::move(instance);
     return std::shared_ptr<const Setup>(std::move(out));

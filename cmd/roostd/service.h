@@ -12,6 +12,7 @@
 #include "user_slots.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -27,11 +28,16 @@ struct Setup {
     std::optional<net::Endpoint> metrics;  // where they are told
 };
 
+// Called when the modules are made, before any of the parts that start threads; an Error ends the loading. The setup
+// has no instance yet.
+using Ready = std::function<Result<void>(Instance&, const Setup&)>;
+
 // `journaling`: whether this process may keep the journal. `former`: the setup that this one is to take the place of,
 // or null.
 Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
                                                 const std::vector<std::string>& overrides,
-                                                Instance::Journaling journaling, const Setup* former = nullptr);
+                                                Instance::Journaling journaling, const Ready& ready,
+                                                const Setup* former = nullptr);
 
 // Any thread.
 class Service {

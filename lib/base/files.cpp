@@ -194,7 +194,9 @@ Result<struct stat> Files::stat(DirRef dir, const std::string& name) {
 }
 
 Result<Fd> Files::make_path(const std::string& path, mode_t mode) {
-    auto here = open_dir({AT_FDCWD, {}}, "/", Follow::yes);
+    // What is above need not be readable to be passed through.
+    constexpr int kPass = O_PATH | O_DIRECTORY;
+    auto here = open({AT_FDCWD, {}}, "/", kPass, 0, Follow::yes);
     std::size_t begin = 0;
     while (here && begin < path.size()) {
         const std::size_t end = std::min(path.find('/', begin), path.size());
@@ -203,18 +205,21 @@ Result<Fd> Files::make_path(const std::string& path, mode_t mode) {
         begin = end + 1;
         if (name.empty()) continue;
         const DirRef dir{here->get(), parent};
-        auto next = open_dir(dir, name, Follow::yes);
+        auto next = open(dir, name, kPass, 0, Follow::yes);
         if (!next && next.error().sys == ENOENT) {
             auto made = make_dir(dir, name, mode);
             if (!made) return std::move(made).error();
             // Also when another process made it a moment ago: it may not have synced it yet.
-            auto synced = sync(here->get(), parent);
+            auto changed = open_dir(dir, ".");
+            if (!changed) return changed;
+            auto synced = sync(changed->get(), parent);
             if (!synced) return std::move(synced).error();
-            next = open_dir(dir, name, Follow::yes);
+            next = open(dir, name, kPass, 0, Follow::yes);
         }
         here = std::move(next);
     }
-    return here;
+    if (!here) return here;
+    return open_dir({here->get(), path}, ".");
 }
 
 Result<std::string> Files::read_all(int fd, const std::string& path, std::size_t limit) {

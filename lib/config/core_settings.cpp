@@ -19,6 +19,12 @@ constexpr Setting kCore[] = {
      "The directory with the modules. Empty: the one that Roost was installed with."},
     {"store.state", Kind::text, "/var/lib/roost", Level::file,
      "A directory for Roost's own state; messages too large for memory are spooled there, in unlinked files."},
+    {"store.confine", Kind::boolean, "yes", Level::file,
+     "Whether roostd, when it starts, keeps itself to the directories that this file names (Landlock, from Linux 5.19 "
+     "on), see roostd(8). With no, nothing but permissions limits it."},
+    {"store.directories", Kind::words, "", Level::file,
+     "Further directories that roostd writes to: those of mailboxes that a plan, a domain, a user or an older "
+     "allocation puts elsewhere than the settings of the MDA module in this file."},
 
     {"delivery.durability", Kind::choice, "journal", Level::file,
      "How roostd makes a message survive a power cut before the MTA is told that it was delivered. journal: all "

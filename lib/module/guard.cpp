@@ -86,6 +86,9 @@ public:
     Result<void> purge(const User& user) override {
         return guarded(module_, [&] { return inner_->purge(user); });
     }
+    Result<std::optional<std::vector<std::string>>> directories() override {
+        return guarded(module_, [&] { return inner_->directories(); });
+    }
 
 private:
     const ModuleInfo& module_;

@@ -8,6 +8,7 @@
 #include "user/user.h"
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -111,6 +112,11 @@ public:
     virtual Result<Usage> recount(const User& user, const Folder& account) = 0;
     // Removes the user's mailbox with all mail in it, for `roost user remove --purge`.
     virtual Result<void> purge(const User& user) = 0;
+    // The directories that all of the above change anything in, for any user whose mailbox is where the configuration
+    // file says, so that roostd can keep itself to them; nothing if the module cannot tell.
+    virtual Result<std::optional<std::vector<std::string>>> directories() {
+        return std::optional<std::vector<std::string>>();
+    }
 };
 
 }  // namespace roost

@@ -63,7 +63,8 @@ Result<Config> load_config(const std::string& path, const std::vector<std::strin
 }
 
 Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use use, Journaling journaling,
-                                                 const Instance* former) {
+                                                 const Instance* former,
+                                                 const std::function<Result<void>(Instance&)>& ready) {
     std::unique_ptr<Instance> out(new Instance(std::move(config)));  // NOLINT: the constructor is private
     const Config& checked = out->config_;
     out->lasting_ = former != nullptr ? former->lasting_ : std::make_shared<Lasting>();
@@ -100,6 +101,8 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     auto unified = dict_of(checked, "quota.unified.dict");
     if (!unified) return std::move(unified).error();
     out->unified_ = *std::move(unified);
+    if (ready)
+        if (auto going_on = ready(*out); !going_on) return std::move(going_on).error();
     out->accounts_ = std::make_unique<Accounts>(Accounts::Parts{
         checked, *out->mda_, out->files(), out->lasting_->reservations,
         [&db = *out->db_](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); },

@@ -10,6 +10,7 @@
 #include "store/mail_store.h"
 #include "user/sql_user_db.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,10 +32,13 @@ public:
     // process at a time can; others sync each delivery themselves. What a crash left in the journal is brought back
     // before this returns. `former`: the instance that this one takes the place of, or null; what must not be
     // forgotten while the process runs, as that a volume is in doubt or which mail is on its way, goes on in this one.
+    // `ready`: called when database and modules are there, before anything is started that has threads or delivers; an
+    // Error of it is returned.
     enum class Journaling { no, yes };
     static Result<std::unique_ptr<Instance>> open(Config config, SqlUserDb::Use use = SqlUserDb::Use::lasting,
                                                   Journaling journaling = Journaling::no,
-                                                  const Instance* former = nullptr);
+                                                  const Instance* former = nullptr,
+                                                  const std::function<Result<void>(Instance&)>& ready = {});
 
     const Config& config() const { return config_; }
     Files& files() { return lasting_->files; }

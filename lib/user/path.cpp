@@ -3,6 +3,7 @@
 #include "user/hash.h"
 #include "user/user.h"
 
+#include <algorithm>
 #include <array>
 
 namespace roost {
@@ -62,6 +63,11 @@ Result<std::string> expand_path(std::string_view key, std::string_view pattern, 
             return wrong("unknown variable %{" + printable(name) + "}");
     }
     return path;
+}
+
+std::string common_path(std::string_view pattern) {
+    const std::string_view fixed = pattern.substr(0, pattern.find('%'));
+    return std::string(fixed.substr(0, std::max<std::size_t>(fixed.find_last_of('/'), 1)));
 }
 
 }  // namespace roost

@@ -53,4 +53,7 @@ private:
 // in the template is an Error (misconfigured). `key` names the setting in messages.
 Result<std::string> expand_path(std::string_view key, std::string_view pattern, const User& user);
 
+// The directory that all paths have in common that expand_path makes of an absolute template.
+std::string common_path(std::string_view pattern);
+
 }  // namespace roost

@@ -1,7 +1,9 @@
 // MDA module `maildir`: Maildir++ mailboxes. See README.md.
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "books.h"
 #include "mailbox.h"
@@ -41,7 +43,7 @@ constexpr Setting kSettings[] = {
 
 class MaildirMda final : public Mda {
 public:
-    explicit MaildirMda(const ModuleHost& host) : files_(host.files), db_(host.db) {}
+    explicit MaildirMda(const ModuleHost& host) : config_(host.config), files_(host.files), db_(host.db) {}
 
     Result<Readiness> check(const User& user) override {
         Readiness out;
@@ -86,6 +88,12 @@ public:
 
     Result<void> purge(const User& user) override { return maildir::purge(files_, user); }
 
+    Result<std::optional<std::vector<std::string>>> directories() override {
+        std::vector<std::string> out = parse_words(config_.text("maildir.volumes"));
+        if (out.empty()) out.push_back(common_path(config_.text("maildir.path")));
+        return std::optional(std::move(out));
+    }
+
 private:
     // Calls `work` with the mailbox or folder that the account's books are in, as its owner.
     template <class Work>
@@ -101,6 +109,7 @@ private:
         return *folder ? work(**folder, terms) : Usage{};
     }
 
+    const Config& config_;
     Files& files_;
     UserDb& db_;
 };

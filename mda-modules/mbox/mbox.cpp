@@ -1,6 +1,9 @@
 // MDA module `mbox`: all messages of a folder in one file. See README.md.
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "mailbox.h"
 #include "module/module.h"
@@ -57,7 +60,7 @@ private:
 
 class MboxMda final : public Mda {
 public:
-    MboxMda(Files& files, Rules rules) : files_(files), rules_(std::move(rules)) {}
+    MboxMda(const ModuleHost& host, Rules rules) : config_(host.config), files_(host.files), rules_(std::move(rules)) {}
 
     Result<Readiness> check(const User& user) override {
         Readiness out;
@@ -85,8 +88,13 @@ public:
         return count_usage(files_, rules_, user, account, Look::store);
     }
     Result<void> purge(const User& user) override { return mbox::purge(files_, user); }
+    Result<std::optional<std::vector<std::string>>> directories() override {
+        return std::optional(
+            std::vector{common_path(config_.text("mbox.path")), common_path(config_.text("mbox.folders"))});
+    }
 
 private:
+    const Config& config_;
     Files& files_;
     Rules rules_;
 };
@@ -104,7 +112,7 @@ Result<std::unique_ptr<Mda>> make(const ModuleHost& host) {
         return config_error(std::string(host.config.origin("mbox.folder-file")) + ": mbox.folder-file",
                             "'" + rules.folder_file + "' cannot be the name of a mailbox",
                             "it must not have a slash, begin with a dot, or end in .lock");
-    return std::unique_ptr<Mda>(std::make_unique<MboxMda>(host.files, std::move(rules)));
+    return std::unique_ptr<Mda>(std::make_unique<MboxMda>(host, std::move(rules)));
 }
 
 constexpr ModuleInfo kInfo = {

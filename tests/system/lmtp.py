@@ -37,6 +37,8 @@ class Daemon:
         self.messages = []  # from sd_notify, each a dict
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(f"{self.home.name}/notify")
+        os.chmod(self.home.name, 0o755)  # for a daemon of another user
+        os.chmod(f"{self.home.name}/notify", 0o666)
         self.manager.settimeout(0.5)
         command = [site.programs["roostd"], "-c", site.conf, *flags]
         self.process = subprocess.Popen(

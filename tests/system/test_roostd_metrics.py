@@ -73,6 +73,7 @@ def watched(site, port):
 
 
 def test_the_figures_add_up(watched, port):
+    watched.configure(delivery__durability="fsync")
     watched.add("nowhere@example.org", '{"maildir.path": "relative"}')
     with Daemon(watched) as daemon:
         start = figures(port)

@@ -41,6 +41,11 @@ def test_the_service_runs_as_nobody_special_and_can_do_little():
     assert values(SERVICE, "ProtectSystem") == ["strict"]
 
 
+def test_the_service_may_confine_itself():
+    allowed = values(SERVICE, "SystemCallFilter")[0].split()
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed)
+
+
 def test_the_service_keeps_the_promises_of_the_defaults():
     settings = (SOURCE / "etc" / "roost.conf").read_text()
 

@@ -194,3 +194,11 @@ TEST_CASE("settings written as JSON are read back as they were") {
     CHECK(scratch::must(render_settings("x", {})) == "{}");
     CHECK(has(scratch::error_text(render_settings("x", {{"a", "\xff"}})), "the value of 'a' is not UTF-8"));
 }
+
+TEST_CASE("The common path of a template is the directory above its first variable") {
+    CHECK(roost::common_path("/var/mail/roost/%{domain}/%{local}") == "/var/mail/roost");
+    CHECK(roost::common_path("/srv/mail-%{domain}/x") == "/srv");
+    CHECK(roost::common_path("/home/%{local}/Maildir") == "/home");
+    CHECK(roost::common_path("/var/mail/all") == "/var/mail");
+    CHECK(roost::common_path("/%{user}") == "/");
+}
