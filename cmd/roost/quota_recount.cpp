@@ -148,7 +148,11 @@ public:
 private:
     Finding find(Result<UserRecord> record) {
         Finding out;
-        auto user = record ? User::make(instance_.config(), *std::move(record)) : Result<User>(record.error());
+        if (!record) {
+            out.error = std::move(record).error();
+            return out;
+        }
+        auto user = User::make(instance_.config(), *std::move(record));
         if (!user) {
             out.error = std::move(user).error();
             return out;
