@@ -211,6 +211,7 @@ std::vector<std::string> complete(const std::vector<std::string>& words) {
     if (line.open != nullptr) {
         if (line.open->name == "override") offer_settings(around, Level::file, true, out);
         if (line.open->name == "domain") offer_domains(around, out);
+        if (line.open->name == "from") out.offer("clone");
         return out.take();
     }
     const std::size_t operands = line.words.size() - words_of(*command).size();
