@@ -250,7 +250,9 @@ void AfterDelivery::round(const std::shared_ptr<Instance>& instance) {
             witnesses_.clear();
             next_check_ = Clock::now();
         }
-        if (Clock::now() >= next_check_ && !clone->dict().expires()) {
+        // Of users whose usage could not be read, others' need not wait for the next try.
+        if (any_noted() || (!outbox_.empty() && Clock::now() >= next_retry_)) publish(*instance, *clone);
+        if (Clock::now() >= next_check_ && backoff_.count() == 0 && !clone->dict().expires()) {
             next_check_ = Clock::now() + kCheck;
             if (dict_was_emptied(*instance, *clone)) {
                 log(LogLevel::warning,
@@ -259,8 +261,6 @@ void AfterDelivery::round(const std::shared_ptr<Instance>& instance) {
                     log(LogLevel::warning, "the clone: " + added.error().text());
             }
         }
-        // Of users whose usage could not be read, others' need not wait for the next try.
-        if (any_noted() || (!outbox_.empty() && Clock::now() >= next_retry_)) publish(*instance, *clone);
     } catch (const std::exception& e) {  // out of memory: later
         log(LogLevel::error, std::string("the clone: ") + e.what());
         next_ = Clock::now() + kLongestBackoff;
@@ -312,6 +312,10 @@ bool AfterDelivery::dict_was_emptied(Instance& instance, Clone& clone) {
         if (*seen) continue;
         auto record = instance.db().find(name);
         if (!record) return false;
+        {
+            const std::lock_guard lock(mutex_);
+            if (noted_.contains(name)) continue;  // about to be written, perhaps for the first time
+        }
         if (*record && (*record)->allocation) return true;
         witnesses_.remove(name);  // the user is gone, and so are the keys
     }
