@@ -194,9 +194,8 @@ def test_a_clone_that_is_switched_on_while_there_is_mail_fills_itself(site, redi
     site.configure({"quota-clone.dict": None})
     for user in (ALICE, BOB):
         assert site.deliver(user).returncode == 0
+    site.configure({"quota-clone.dict": uri})
     with Daemon(site) as daemon:
-        site.configure({"quota-clone.dict": uri})
-        daemon.reload()
         wait_for(lambda: redis.everything() == keys(usage(site), "q/"), "the clone")
         site.configure({"quota-clone.dict": None})
         daemon.reload()
