@@ -46,7 +46,7 @@ struct Options {
     std::optional<std::string> jobs;
     bool csv = false;
     std::optional<std::string> size;
-    std::optional<std::string> from;  // where quota show takes usage from
+    std::optional<std::string> from;    // where quota show takes usage from
     std::vector<std::string> operands;  // what follows the command's words
 };
 

@@ -159,8 +159,11 @@ private:
         }
         out.user = *std::move(user);
         auto made = has_mailbox(instance_.mda(), *out.user);
-        if (!made) out.error = std::move(made).error();
-        if (out.error || !*made) return out;
+        if (!made) {
+            out.error = std::move(made).error();
+            return out;
+        }
+        if (!*made) return out;
         for (const Folder& account : accounts_of(*out.user)) {
             auto found = look_(*out.user, account);
             if (!found) {

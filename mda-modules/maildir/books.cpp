@@ -67,7 +67,7 @@ Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, con
     Result<void> done = files.set_mode(fd->get(), mailbox.file_mode, path);
     if (done) done = files.write(fd->get(), text, path);
     auto stamp = stamp_for(fd->get(), terms, count.cur_changed());
-    if (done && !stamp) done = std::move(stamp).error();
+    if (done && !stamp) done = stamp.error();
     if (done) done = write_stamp(files, mailbox, tmp, *stamp);
     if (done) done = files.rename(tmp, name, mailbox.ref(), kName);
     if (!done) static_cast<void>(files.unlink(tmp, name));

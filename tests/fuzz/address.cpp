@@ -1,9 +1,9 @@
 // Addresses and folder names, as they come from the network. Input: the text.
 #include "mail/address.h"
 
+#include "base/folder.h"
 #include "base/text.h"
 #include "check.h"
-#include "base/folder.h"
 
 #include <algorithm>
 

@@ -3,9 +3,9 @@
 
 #include <array>
 
+#include "base/folder.h"
 #include "catch.h"
 #include "mail/address.h"
-#include "base/folder.h"
 #include "mail/header.h"
 #include "mail/message.h"
 
