@@ -18,6 +18,7 @@
 #include "store/instance.h"
 #include "store/settle.h"
 #include "store/verdict_log.h"
+#include "store/warner.h"
 
 namespace roost {
 namespace {
@@ -102,15 +103,16 @@ void hold_to(int code, std::chrono::milliseconds span) {
     arm_timer(span);
 }
 
-// The usage of those who got mail, for the clone and for other services.
+// Warnings of those who got mail, and their usage for the clone and for other services.
 void publish(Instance& instance, const std::vector<Verdict>& verdicts, int code) {
     constexpr std::chrono::milliseconds kToSettle(1000);
-    if (instance.clone() == nullptr && !instance.accounts().settles()) return;
     std::vector<std::string> users;
     for (const Verdict& verdict : verdicts)
         if (verdict.outcome == Outcome::delivered) users.push_back(verdict.user);
+    if (users.empty()) return;
     const auto patience = instance.clone() == nullptr ? std::chrono::milliseconds(0) : instance.clone()->patience();
     hold_to(code, patience + kToSettle);
+    for (const std::string& user : users) warn_after_delivery(instance, user, run_detached);
     publish_before_end(instance, users);
     for (const std::string& user : users) settle_usage(instance, user);
 }

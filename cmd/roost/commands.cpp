@@ -47,6 +47,8 @@ constexpr std::array kCommands{
             quota_show},
     Command{"quota recount", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain+ all check jobs json",
             Level::user, "Looks at the store and puts the books on usage right.", quota_recount},
+    Command{"quota check", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain+ all json", Level::user,
+            "Warns those whose usage has crossed a threshold, as a delivery would.", quota_check},
     Command{"quota publish", "[NAME ...]", Operand::user, Operand::user, 0, kAnyNumber, "domain all check prune json",
             Level::user, "Writes usage into the clone, or shows where the clone differs.", quota_publish},
     Command{"quota report", "NAME SERVICE storage=SIZE [messages=NUMBER]", Operand::user, Operand::none, 3, 4, "",

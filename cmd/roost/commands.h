@@ -27,6 +27,7 @@ Result<int> plan_remove(const Options& options);
 
 Result<int> quota_show(const Options& options);
 Result<int> quota_recount(const Options& options);
+Result<int> quota_check(const Options& options);
 Result<int> quota_publish(const Options& options);
 Result<int> quota_report(const Options& options);
 

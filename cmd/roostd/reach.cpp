@@ -73,7 +73,10 @@ Result<std::optional<Reach>> reach_of(Instance& instance, const Setup& setup) {
     const std::string_view modules = config.text("store.modules");
     out.reads.emplace_back(modules.empty() ? default_module_dir() : modules);
     add_file(out.reads, config.path());
-    for (const char* key : {"lmtp.tls-certificate", "lmtp.tls-key"}) add_file(out.reads, std::string(config.text(key)));
+    for (const char* key : {"lmtp.tls-certificate", "lmtp.tls-key", "quota.warning-message"})
+        add_file(out.reads, std::string(config.text(key)));
+    if (const auto command = parse_words(config.text("quota.warning-command")); !command.empty())
+        add_file(out.reads, command.front());
     // Each once, for the log.
     std::sort(out.writes.begin(), out.writes.end());
     out.writes.erase(std::unique(out.writes.begin(), out.writes.end()), out.writes.end());

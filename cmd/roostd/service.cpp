@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "store/settle.h"
+#include "store/warner.h"
 
 namespace roost {
 namespace {
@@ -55,7 +56,11 @@ Service::Service(std::shared_ptr<const Setup> setup)
       host_(host_name()),
       redelivery_(setup_->lmtp.redelivery_window, kRedeliveries),
       recipients_(kPolicyRecipients, kPolicySpan),
-      after_([this] { return this->setup()->instance; }, settle_usage),
+      after_([this] { return this->setup()->instance; },
+             [this](Instance& instance, const std::string& user) {
+                 warn_after_delivery(instance, user, [this](Command command) { commands_.add(std::move(command)); });
+                 settle_usage(instance, user);
+             }),
       metrics_([this] { return SyncFigures::of(this->setup()->instance->durability().stats()); }) {}
 
 std::shared_ptr<const Setup> Service::setup() const {

@@ -7,6 +7,7 @@
 #include "policy/recipients.h"
 #include "settings.h"
 #include "store/after_delivery.h"
+#include "store/command.h"
 #include "store/instance.h"
 #include "store/redelivery.h"
 #include "user_slots.h"
@@ -77,6 +78,7 @@ private:
     Redelivery redelivery_;
     UserSlots slots_;
     policy::Recipients recipients_;
+    CommandQueue commands_;  // those of warnings
     AfterDelivery after_;
     Metrics metrics_;
 };

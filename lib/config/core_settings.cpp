@@ -67,6 +67,20 @@ constexpr Setting kCore[] = {
      "What a full mailbox answers. bounce: a permanent failure, the sender is told at once. defer: a temporary "
      "failure, the MTA tries again.",
      "bounce defer"},
+    {"quota.warning", Kind::thresholds, "", Level::user,
+     "When to warn: storage>80% once 80 % of quota.storage are used, storage<80% once less are again, messages>90% and "
+     "so on. Several are separated by blanks. See WARNINGS in roost-quota(7)."},
+    {"quota.warning-message", Kind::text, "", Level::user,
+     "The file with a message to put into the mailbox as a warning: header, blank line, text, with %{user}, "
+     "%{percent}, "
+     "%{kind}, %{used}, %{limit}, %{threshold} and %{date}. Empty: none."},
+    {"quota.warning-command", Kind::text, "", Level::file,
+     "A program to run for a warning, as an absolute path and arguments with the variables of quota.warning-message. "
+     "No "
+     "shell sees it: blanks separate arguments, and what is put in for a variable stays within its argument. Empty: "
+     "none."},
+    {"quota.warning-timeout", Kind::duration, "30s", Level::file,
+     "How long quota.warning-command may take before it is killed."},
     {"quota.folder.NAME.storage", Kind::room, "+0", Level::user,
      "What the folder NAME may hold. +100M: a delivery into it finds so much more room than quota.storage leaves; the "
      "folder counts in the mailbox. 1G: it may hold so many bytes itself, is counted apart and not in the mailbox. See "
@@ -108,6 +122,8 @@ constexpr Setting kCore[] = {
      "DOMAINS in roost-quota(7)."},
     {"domain-quota.messages", Kind::count, "unlimited", Level::domain,
      "How many messages all users of a domain may hold together."},
+    {"domain-quota.warning", Kind::thresholds, "", Level::domain,
+     "When to run quota.warning-command for a domain, as quota.warning has it; nobody gets a message."},
 
     {"lmtp.listen", Kind::words, "unix:/run/roost/lmtp", Level::file,
      "Where roostd takes mail by LMTP: unix:/PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT; * is any host. Several are "

@@ -134,6 +134,30 @@ Result<Room> parse_room(std::string_view text) {
     return Room{extra, *number};
 }
 
+std::string Threshold::text() const {
+    return std::string(of_messages ? "messages" : "storage") + (rising ? ">" : "<") + std::to_string(percent) + "%";
+}
+
+Result<std::vector<Threshold>> parse_thresholds(std::string_view text) {
+    constexpr unsigned kMost = 1000;
+    std::vector<Threshold> out;
+    for (const std::string& word : parse_words(text)) {
+        const std::size_t sign = word.find_first_of("<>");
+        const std::string kind = word.substr(0, sign);
+        Threshold threshold;
+        const char* const begin = word.data() + (sign == std::string::npos ? word.size() : sign + 1);
+        const char* const end = word.data() + word.size();
+        const auto [stop, code] = std::from_chars(begin, end, threshold.percent);
+        if ((kind != "storage" && kind != "messages") || code != std::errc() || stop + 1 != end || *stop != '%' ||
+            threshold.percent == 0 || threshold.percent > kMost)
+            return bad_value(word, "threshold: write storage>80% or messages>80% for rising usage, < for falling");
+        threshold.of_messages = kind == "messages";
+        threshold.rising = word[sign] == '>';
+        out.push_back(threshold);
+    }
+    return out;
+}
+
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
     for (const char c : text)
         if (is_control(c)) return bad_value(text, "allowed: it has a control character");
@@ -159,6 +183,8 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             return status(parse_allowance(text));
         case Kind::id_range:
             return status(parse_id_range(text));
+        case Kind::thresholds:
+            return status(parse_thresholds(text));
         case Kind::room:
             return status(parse_room(text));
         case Kind::choice:
@@ -189,6 +215,8 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "share|size";
         case Kind::id_range:
             return "FROM-TO";
+        case Kind::thresholds:
+            return "thresholds";
         case Kind::room:
             return "room";
         case Kind::choice:

@@ -5,6 +5,7 @@
 #include "base/result.h"
 
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,17 +17,18 @@
 namespace roost {
 
 enum class Kind {
-    text,       // any text without control characters; may be empty
-    boolean,    // yes or no
-    choice,     // one of the words that the setting lists
-    size,       // bytes: 512K 10M 1G 2T (powers of 1024), or unlimited
-    count,      // a whole number, or unlimited
-    duration,   // 500ms 30s 5m 36h 7d
-    mode,       // permission bits in octal: 0700
-    words,      // words separated by blanks
-    allowance,  // a share of the limit (10%) or a size (10M); 0 for none
-    id_range,   // FROM-TO, two numbers of user or group ids; empty for none
-    room,       // a size or a count, or unlimited; with "+" before it: more than others have
+    text,        // any text without control characters; may be empty
+    boolean,     // yes or no
+    choice,      // one of the words that the setting lists
+    size,        // bytes: 512K 10M 1G 2T (powers of 1024), or unlimited
+    count,       // a whole number, or unlimited
+    duration,    // 500ms 30s 5m 36h 7d
+    mode,        // permission bits in octal: 0700
+    words,       // words separated by blanks
+    allowance,   // a share of the limit (10%) or a size (10M); 0 for none
+    id_range,    // FROM-TO, two numbers of user or group ids; empty for none
+    thresholds,  // storage>80% messages>90% storage<80%; may be empty
+    room,        // a size or a count, or unlimited; with "+" before it: more than others have
 };
 
 // Each reader takes the whole text; the Error's `why` says what was wrong and its `hint` what would be right.
@@ -57,6 +59,18 @@ struct Room {
     std::optional<std::uint64_t> amount;  // bytes or a number; absent: unlimited
 };
 Result<Room> parse_room(std::string_view text);
+
+// One threshold of usage. Reached from below it fires if it is `rising`, else when usage falls below it again.
+struct Threshold {
+    bool of_messages = false;  // else of storage
+    bool rising = true;
+    unsigned percent = 0;  // of the limit
+
+    // As it is written: "storage>80%".
+    std::string text() const;
+    auto operator<=>(const Threshold&) const = default;
+};
+Result<std::vector<Threshold>> parse_thresholds(std::string_view text);
 
 // Checks `text` against a kind; `choices` (separated by blanks) matters for Kind::choice alone.
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text);

@@ -182,6 +182,7 @@ void AfterDelivery::stop(bool clean) {
     wanted_.notify_all();
     if (thread_.joinable()) thread_.join();
     const std::shared_ptr<Instance> instance = current_();
+    watch(*instance);
     if (Clone* const clone = instance->clone(); clone != nullptr && !outbox_.empty()) {
         take_right(true);
         CloneFeed feed({*instance, *clone, nullptr, nullptr});

@@ -67,8 +67,8 @@ public:
     // Mail of these users has become visible; before their verdicts are told. Costs one write(2) for users that are not
     // pending yet.
     void delivered(std::span<const std::string> users);
-    // Ends the thread, tries once more within quota-clone.timeout, and leaves the rest in the outbox. `clean`: nobody
-    // calls delivered() any more.
+    // Ends the thread, lets `watch` see whom it has not seen yet, tries once more within quota-clone.timeout, and
+    // leaves the rest in the outbox. `clean`: nobody calls delivered() any more.
     void stop(bool clean);
 
 private:

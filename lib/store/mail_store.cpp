@@ -283,6 +283,25 @@ std::vector<Verdict> MailStore::deliver(const Envelope& envelope, const Message&
     return deliver(envelope, std::move(routings), message, deadline, together);
 }
 
+Result<Receipt> MailStore::put(const User& user, const Message& message) {
+    Delivery delivery;
+    delivery.header = return_path_field("");
+    auto pending = parts_.mda.prepare(user, delivery, message);
+    if (!pending) return std::move(pending).error();
+    const std::array<Pending*, 1> group{pending->get()};
+    if (auto settled = parts_.durability.before_publish(group); !settled) return std::move(settled).error();
+    Accounts::Room nothing;
+    auto receipt = parts_.accounts.publish(user, nothing, **pending);
+    if (receipt) {
+        auto settled = parts_.durability.after_publish(group);
+        if (settled) return receipt;
+        receipt = std::move(settled).error();
+        if (auto gone = (*pending)->withdraw(); !gone) log(LogLevel::warning, gone.error().text());
+    }
+    parts_.durability.forget(**pending);
+    return receipt;
+}
+
 Verdict MailStore::judge(const Route& route, std::uint64_t size) {
     const std::string& name = route.user.name();
     const Folder folder = target({}, route).folder;

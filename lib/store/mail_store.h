@@ -83,6 +83,10 @@ public:
     std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline,
                                  Together together);
 
+    // Puts a message of our own into the INBOX of a user who has a mailbox, whatever the limits say. Safe from a power
+    // cut when it returns.
+    Result<Receipt> put(const User& user, const Message& message);
+
     // The folder that a delivery is meant for, with a warning text where the name asked for is unusable.
     struct Target {
         Folder folder;
