@@ -28,22 +28,21 @@ void add_file(std::vector<std::string>& to, const std::string& path) {
     if (real) to.push_back(folder_of(real.get()));
 }
 
-// The files that a dict's URI names: the database of sqlite: and file:, and certificates.
+// The files that a dict's URI names: the database of sqlite: and file:, and certificates. Sockets, which "path", "host"
+// and a part without a key are elsewhere, need no rights.
 void add_dict(Reach& out, std::string_view uri) {
     const bool is_file = uri.starts_with("sqlite:") || uri.starts_with("file:");
-    bool first = true;
     while (!uri.empty()) {
         const std::size_t colon = std::min(uri.find(':'), uri.size());
-        std::string_view part = uri.substr(0, colon);
+        const std::string_view part = uri.substr(0, colon);
         uri.remove_prefix(std::min(colon + 1, uri.size()));
-        if (const std::size_t equals = part.find('='); equals != std::string_view::npos) part.remove_prefix(equals + 1);
-        if (!part.starts_with('/')) continue;
-        if (is_file && first) {
+        const std::size_t equals = part.find('=');
+        if (is_file && part.starts_with('/')) {
             out.writes.push_back(folder_of(part));
-        } else {
-            add_file(out.reads, std::string(part));
+        } else if (equals != std::string_view::npos && part.substr(equals + 1).starts_with('/')) {
+            const std::string_view key = part.substr(0, equals);
+            if (key != "path" && key != "host") add_file(out.reads, std::string(part.substr(equals + 1)));
         }
-        first = false;
     }
 }
 
