@@ -112,9 +112,13 @@ void publish(Instance& instance, const std::vector<Verdict>& verdicts, int code)
     if (users.empty()) return;
     const auto patience = instance.clone() == nullptr ? std::chrono::milliseconds(0) : instance.clone()->patience();
     hold_to(code, patience + kToSettle);
-    for (const std::string& user : users) warn_after_delivery(instance, user, run_detached);
+    const auto each_watched = [&](const auto& look) {
+        for (const Verdict& verdict : verdicts)
+            if (verdict.outcome == Outcome::delivered && verdict.watched) look(verdict.user);
+    };
+    each_watched([&](const std::string& user) { warn_after_delivery(instance, user, run_detached); });
     publish_before_end(instance, users);
-    for (const std::string& user : users) settle_usage(instance, user);
+    each_watched([&](const std::string& user) { settle_usage(instance, user); });
 }
 
 // Names this delivery: the time in microseconds and the process, in hexadecimal.

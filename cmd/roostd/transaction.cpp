@@ -138,10 +138,7 @@ std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
     if (!rest.recipients.empty())
         verdicts =
             setup_->instance->store().deliver(rest, std::move(routings), message, deadline, MailStore::Together::no);
-    std::vector<std::string> users;
-    for (const Verdict& verdict : verdicts)
-        if (verdict.outcome == Outcome::delivered) users.push_back(verdict.user);
-    service_.after().delivered(users);
+    service_.after().delivered(verdicts);
     auto next = verdicts.begin();
     for (Copy& copy : copies)
         if (!copy.verdict) copy.verdict = std::move(*next++);

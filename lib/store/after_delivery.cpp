@@ -147,17 +147,24 @@ void AfterDelivery::settle(Instance& instance) {
     if (!done) log(LogLevel::warning, "the clone: " + done.error().text());
 }
 
-void AfterDelivery::delivered(std::span<const std::string> users) {
-    if (users.empty()) return;
+void AfterDelivery::delivered(std::span<const Verdict> verdicts) {
     const bool cloned = current_()->clone() != nullptr;
-    if (!cloned && !watch_) return;
+    std::vector<std::string> users;
+    std::vector<std::string> watched;
+    for (const Verdict& verdict : verdicts) {
+        if (verdict.outcome != Outcome::delivered) continue;
+        if (cloned) users.push_back(verdict.user);
+        if (watch_ && verdict.watched) watched.push_back(verdict.user);
+    }
+    if (users.empty() && watched.empty()) return;
+    bool roused = false;
     {
         const std::lock_guard lock(mutex_);
-        if (watch_) fresh_.insert(fresh_.end(), users.begin(), users.end());
-        if (cloned) save(users);
-        dirty_ = true;
+        fresh_.insert(fresh_.end(), watched.begin(), watched.end());
+        if (!users.empty()) save(users);
+        roused = std::exchange(dirty_, true);
     }
-    wanted_.notify_one();
+    if (!roused) wanted_.notify_one();
 }
 
 // Under the mutex.

@@ -52,7 +52,8 @@ class AfterDelivery {
 public:
     // Asked for the instance in force whenever it is needed.
     using Current = std::function<std::shared_ptr<Instance>()>;
-    // Called in the thread for each user that got mail, after it, be the clone on or off: the place for warnings.
+    // Called in the thread for each user that got mail and is watched, after it, be the clone on or off: the place for
+    // warnings.
     using Watch = std::function<void(Instance& instance, const std::string& user)>;
 
     explicit AfterDelivery(Current current, Watch watch = {});
@@ -64,9 +65,9 @@ public:
     void start();
     // Another instance is in force.
     void reloaded();
-    // Mail of these users has become visible; before their verdicts are told. Costs one write(2) for users that are not
-    // pending yet.
-    void delivered(std::span<const std::string> users);
+    // What became of a message, before it is told. Costs one write(2) for users that are not pending yet if the clone
+    // is on, and nothing if neither it nor a watch wants to know.
+    void delivered(std::span<const Verdict> verdicts);
     // Ends the thread, lets `watch` see whom it has not seen yet, tries once more within quota-clone.timeout, and
     // leaves the rest in the outbox. `clean`: nobody calls delivered() any more.
     void stop(bool clean);

@@ -89,7 +89,7 @@ public:
         {
             const std::lock_guard lock(mutex_);
             ending_ = true;
-            changed_.notify_all();
+            keep_.notify_one();
         }
         keeper_.join();
     }
@@ -155,7 +155,7 @@ public:
         journal::RecordWriter writer(record);
         writer.cancel(found->second.delivery);
         writer.end();
-        auto place = append(lock, record);
+        auto place = append(lock, record, Patience::none);
         auto durable = place ? wait_until_durable(lock, place->end) : Result<void>(std::move(place).error());
         if (!durable) log(LogLevel::warning, "a delivery that failed may come back: " + durable.error().text());
         let_go(delivery);
@@ -202,16 +202,19 @@ private:
     void let_go(const Pending& delivery) {
         const auto found = held_.find(&delivery);
         if (found == held_.end()) return;
-        if (--found->second.segment->held == 0) changed_.notify_all();
+        Segment& segment = *found->second.segment;
+        if (--segment.held == 0 && &segment != active_) keep_.notify_one();
         held_.erase(found);
     }
 
     // Puts a record behind the others. It goes to the disk with the next flush.
-    Result<Place> append(Lock& lock, std::string& record) {
+    // Patience::none: whoever holds a delivery of a segment must not wait for that segment to become free.
+    enum class Patience { none, enough };
+    Result<Place> append(Lock& lock, std::string& record, Patience patience = Patience::enough) {
         if (record.size() > plan_.segment_size - journal::kBlock)
             return Error{Outcome::trouble, "cannot journal a delivery", "it is larger than a segment", {}, 0};
         while (active_ == nullptr || active_->tail + record.size() > plan_.segment_size)
-            if (auto turned = turn_over(lock); !turned) return std::move(turned).error();
+            if (auto turned = turn_over(lock, patience); !turned) return std::move(turned).error();
         if (broken_) return *broken_;
         journal::seal(record, active_->generation);
         const std::uint64_t offset = active_->tail;
@@ -222,12 +225,12 @@ private:
     }
 
     // Goes on in the next free segment, or waits until there may be one. The caller looks again.
-    Result<void> turn_over(Lock& lock) {
+    Result<void> turn_over(Lock& lock, Patience patience) {
         const Segment* before = active_;
         if (auto durable = wait_until_all_durable(lock); !durable) return durable;
         if (active_ != before) return {};
         if (free_.empty()) {
-            if (full_.empty() && !keeping_)
+            if ((full_.empty() && !keeping_) || patience == Patience::none)
                 return Error{Outcome::trouble, "the journal in " + plan_.dir + " is full",
                              "its mail could not be synced to the mailboxes",
                              "check the disks and their file systems, then restart roostd", 0};
@@ -243,7 +246,7 @@ private:
         auto begun =
             files_.write_at(active_->file.get(), 0, journal::first_block({active_->generation, true}), active_->path);
         if (!begun) broken_ = doubts_->add(active_->target(), std::move(begun).error());
-        changed_.notify_all();
+        keep_.notify_one();
         return {};
     }
 
@@ -306,12 +309,12 @@ private:
                 if (full_.empty() && ending_) return;
             }
             if (full_.empty()) {
-                changed_.wait_for(lock, round.remaining());
+                keep_.wait_for(lock, round.remaining());
                 continue;
             }
             Segment& segment = *full_.front();
             if (segment.held > 0) {
-                changed_.wait(lock);
+                keep_.wait(lock);
                 continue;
             }
             full_.pop_front();
@@ -354,9 +357,10 @@ private:
     std::unique_ptr<Durability> fsync_;
 
     std::mutex mutex_;
-    std::condition_variable changed_;
-    Segment* active_ = nullptr;  // records are appended to it
-    std::deque<Segment*> full_;  // oldest first: they wait for their checkpoint
+    std::condition_variable changed_;  // something is durable, or a segment is free
+    std::condition_variable keep_;     // the keeper has something to do
+    Segment* active_ = nullptr;        // records are appended to it
+    std::deque<Segment*> full_;        // oldest first: they wait for their checkpoint
     std::deque<Segment*> free_;
     std::string gathered_;        // appended to `active_`, not yet written
     std::uint64_t appended_ = 0;  // octets since the start

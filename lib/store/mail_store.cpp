@@ -65,6 +65,7 @@ struct Work {
     void end(Verdict why) {
         why.user = std::move(verdict.user);
         why.created = verdict.created;
+        why.watched = verdict.watched;
         why.creation_failed = verdict.creation_failed;
         why.spent = verdict.spent;
         verdict = std::move(why);
@@ -117,6 +118,8 @@ private:
         work.delivery.create_folder = work.user->settings().flag("delivery.create-folders");
         work.verdict.outcome = Outcome::delivered;  // unless a later step says otherwise
         work.verdict.user = work.user->name();
+        work.verdict.watched = parts_.accounts.settles() || !work.user->settings().text("quota.warning").empty() ||
+                               !work.user->settings().text("domain-quota.warning").empty();
         for (std::size_t i = 0; i < work_.size() && !work.same_as; ++i)
             if (work_[i].user && work_[i].user->name() == work.user->name() &&
                 work_[i].delivery.folder == work.delivery.folder)

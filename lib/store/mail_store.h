@@ -32,6 +32,7 @@ struct Verdict {
     bool created = false;          // this delivery made the mailbox
     bool creation_failed = false;  // it tried to
     bool again = false;            // the recipient was given before: that one's verdict, told once more
+    bool watched = false;  // if delivered: its usage is to be looked at afterwards, for a warning or for other services
     Spent spent;
 };
 
