@@ -102,6 +102,8 @@ BAD_VALUES = {
     "mode": ["", "rwx", "0999", "01777", "-1"],
     "share|size": ["", "much", "101%", "-1", "10 %"],
     "FROM-TO": ["5000", "6000-5000", "0-5", "a-b", "1-99999999999"],
+    "room": ["", "lots", "-1", "+", "+-1", "1 G"],
+    "thresholds": ["nonsense", "storage", "storage>", "storage>80", "storage=80%", "bytes>80%", "storage>0%", "storage>80%,"],
     "text": ["\x01"],
     "words": ["\x01"],
 }
@@ -117,8 +119,8 @@ def test_every_setting_refuses_what_it_cannot_take(alice):
             section = found[1]
         elif found := re.match(r"# \(([^)]+)\)", line):
             kind = found[1]
-        elif (found := re.match(r"#?([a-z-]+) =", line)) and kind:
-            key = f"{section}.{found[1]}"
+        elif (found := re.match(r"#?([A-Za-z.-]+) =", line)) and kind:
+            key = f"{section}.{found[1]}".replace("NAME", "Lists")
             for value in BAD_VALUES.get(kind, CHOICE):
                 # A text is looked at by whoever uses it, who may name the value alone.
                 named = "\\x01" if kind == "text" else key
