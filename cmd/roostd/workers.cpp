@@ -1,5 +1,6 @@
 #include "workers.h"
 
+#include <openssl/crypto.h>
 #include <pthread.h>
 
 #include <vector>
@@ -75,6 +76,7 @@ void Workers::serve() {
         work(buffer);
         lock.lock();
     }
+    OPENSSL_thread_stop();  // what it keeps for a thread would go only after the thread is counted as ended
     --threads_;
     changed_.notify_all();  // under the lock: the object may go as soon as it is free
 }

@@ -101,7 +101,8 @@ class Daemon:
 
     @property
     def sanitized(self):
-        return b"Sanitizer" in pathlib.Path(f"/proc/{self.process.pid}/exe").read_bytes()
+        program = pathlib.Path(f"/proc/{self.process.pid}/exe").read_bytes()
+        return any(name in program for name in (b"__asan_init", b"__tsan_init"))
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))

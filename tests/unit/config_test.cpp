@@ -72,7 +72,7 @@ TEST_CASE("a wrong line names file, line, key and what would be right") {
     CHECK(has(error_of("[quota]\nwhen-full = sometimes\n"), "bounce|defer"));
 }
 
-TEST_CASE("-o overrules the file and is checked alike") {
+TEST_CASE("what -o says overrules the file and is checked alike") {
     const auto config = load("[quota]\nstorage = 1G\n", {"quota.storage=2G", "quota.messages = 5"});
     REQUIRE(config);
     CHECK(config->text("quota.storage") == "2G");

@@ -112,7 +112,8 @@ TEST_CASE("journal: any flipped octet is noticed, and the other records are stil
 
 TEST_CASE("journal: records of an earlier use of the segment are not read") {
     const std::string old = deliveries(4, kOne, "of yesterday");
-    const Scan found = scan(segment_of(5, {deliveries(5, kOne, "of today"), old}));
+    const std::string segment = segment_of(5, {deliveries(5, kOne, "of today"), old});
+    const Scan found = scan(segment);
     CHECK(messages(found) == std::vector<std::string>{"of today"});
     CHECK_FALSE(found.damaged);
 }
