@@ -67,22 +67,32 @@ std::optional<std::string_view> name_in_key(std::string_view row_key, std::strin
     return key.substr(before.size(), key.size() - before.size() - after.size());
 }
 
-Schema::Schema() : tables_{core_settings()} {}
+Schema::Schema() : tables_{core_settings()} { index(tables_.front()); }
+
+void Schema::index(SettingTable table) {
+    for (const Setting& setting : table) {
+        by_key_.emplace(setting.key, &setting);
+        if (setting.key.find(kName) != std::string_view::npos) named_.push_back(&setting);
+    }
+}
 
 Result<void> Schema::add(SettingTable table) {
     for (const Setting& setting : table)
         if (find(setting.key) != nullptr)
             return config_error("setting " + std::string(setting.key), "it is declared twice",
                                 "two modules cannot share a section");
-    if (!table.empty()) tables_.push_back(table);
+    if (table.empty()) return {};
+    tables_.push_back(table);
+    index(table);
     return {};
 }
 
 void Schema::set_finder(Finder finder) { finder_ = std::move(finder); }
 
 const Setting* Schema::find(std::string_view key) const {
-    for (const SettingTable table : tables_)
-        if (const Setting* setting = find_in(table, key)) return setting;
+    if (const auto found = by_key_.find(key); found != by_key_.end()) return found->second;
+    for (const Setting* setting : named_)
+        if (name_in_key(setting->key, key)) return setting;
     if (!finder_) return nullptr;
     return find_in(finder_(key.substr(0, key.find('.'))), key);
 }

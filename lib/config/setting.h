@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace roost {
@@ -72,7 +73,11 @@ public:
     std::vector<std::string> keys(const std::set<std::string_view>& given) const;
 
 private:
+    void index(SettingTable table);
+
     std::vector<SettingTable> tables_;
+    std::unordered_map<std::string_view, const Setting*> by_key_;  // of the tables
+    std::vector<const Setting*> named_;                            // rows with a name in their key
     Finder finder_;
 };
 

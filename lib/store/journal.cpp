@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
@@ -127,7 +128,7 @@ public:
             ++segment.held;
             add_volume(segment, journaled[i]->plan().after.front());
         }
-        auto durable = wait_until_durable(lock, place->end);
+        auto durable = wait_until_durable(lock, place->batch);
         if (!durable)
             for (const Pending* pending : journaled) let_go(*pending);
         return durable;
@@ -156,7 +157,7 @@ public:
         writer.cancel(found->second.delivery);
         writer.end();
         auto place = append(lock, record, Patience::none);
-        auto durable = place ? wait_until_durable(lock, place->end) : Result<void>(std::move(place).error());
+        auto durable = place ? wait_until_durable(lock, place->batch) : Result<void>(std::move(place).error());
         if (!durable) log(LogLevel::warning, "a delivery that failed may come back: " + durable.error().text());
         let_go(delivery);
     }
@@ -169,7 +170,7 @@ private:
     struct Place {
         Segment* segment;
         std::uint64_t offset;
-        std::uint64_t end;  // in the count of all that was ever appended
+        std::uint64_t batch;  // that it is flushed with
     };
     using Lock = std::unique_lock<std::mutex>;
 
@@ -219,9 +220,8 @@ private:
         journal::seal(record, active_->generation);
         const std::uint64_t offset = active_->tail;
         active_->tail += record.size();
-        appended_ += record.size();
         gathered_ += record;
-        return Place{active_, offset, appended_};
+        return Place{active_, offset, batch_};
     }
 
     // Goes on in the next free segment, or waits until there may be one. The caller looks again.
@@ -234,7 +234,7 @@ private:
                 return Error{Outcome::trouble, "the journal in " + plan_.dir + " is full",
                              "its mail could not be synced to the mailboxes",
                              "check the disks and their file systems, then restart roostd", 0};
-            changed_.wait(lock);
+            room_.wait(lock);
             return {};
         }
         if (active_ != nullptr) full_.push_back(active_);
@@ -250,11 +250,12 @@ private:
         return {};
     }
 
-    // Whoever comes while nobody flushes does it, for all that has been gathered.
-    Result<void> wait_until_durable(Lock& lock, std::uint64_t end) {
-        while (durable_ < end && !broken_) {
+    // Whoever comes while nobody flushes does it, for all that has been gathered. Meanwhile the next batch gathers; one
+    // of those who wait for it is woken to flush it.
+    Result<void> wait_until_durable(Lock& lock, std::uint64_t batch) {
+        while (durable_ < batch && !broken_) {
             if (flushing_) {
-                changed_.wait(lock);
+                flushed(batch).wait(lock);
             } else {
                 flush(lock);
             }
@@ -266,17 +267,20 @@ private:
     // Others may append while one waits.
     Result<void> wait_until_all_durable(Lock& lock) {
         Result<void> done;
-        while (done && durable_ < appended_) done = wait_until_durable(lock, appended_);
+        while (done && (flushing_ || !gathered_.empty()))
+            done = wait_until_durable(lock, gathered_.empty() ? batch_ - 1 : batch_);
         return done;
     }
+
+    std::condition_variable& flushed(std::uint64_t batch) { return flushed_[batch % flushed_.size()]; }
 
     void flush(Lock& lock) {
         flushing_ = true;
         std::string bytes;
         bytes.swap(gathered_);
+        const std::uint64_t batch = batch_++;
         const Segment& segment = *active_;
         const std::uint64_t begin = segment.tail - bytes.size();
-        const std::uint64_t end = appended_;
         lock.unlock();
         auto done = files_.write_at(segment.file.get(), begin, bytes, segment.path);
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
@@ -284,14 +288,16 @@ private:
         lock.lock();
         flushing_ = false;
         if (done) {
-            durable_ = end;
+            durable_ = batch;
             bytes.clear();
             if (gathered_.empty()) gathered_.swap(bytes);  // for its capacity
+            flushed(batch + 1).notify_one();
         } else {
             stats_.failures.fetch_add(1, std::memory_order_relaxed);
             broken_ = doubts_->add(segment.target(), std::move(done).error());
+            flushed(batch + 1).notify_all();
         }
-        changed_.notify_all();
+        flushed(batch).notify_all();
     }
 
     // The checkpoints, in a thread of their own.
@@ -324,7 +330,7 @@ private:
             lock.lock();
             keeping_ = false;
             if (done) free_.push_back(&segment);
-            changed_.notify_all();
+            room_.notify_all();
         }
     }
 
@@ -357,14 +363,15 @@ private:
     std::unique_ptr<Durability> fsync_;
 
     std::mutex mutex_;
-    std::condition_variable changed_;  // something is durable, or a segment is free
-    std::condition_variable keep_;     // the keeper has something to do
-    Segment* active_ = nullptr;        // records are appended to it
-    std::deque<Segment*> full_;        // oldest first: they wait for their checkpoint
+    std::condition_variable room_;                    // a segment is free
+    std::condition_variable keep_;                    // the keeper has something to do
+    std::array<std::condition_variable, 2> flushed_;  // a batch is durable: the even ones, the odd ones
+    Segment* active_ = nullptr;                       // records are appended to it
+    std::deque<Segment*> full_;                       // oldest first: they wait for their checkpoint
     std::deque<Segment*> free_;
-    std::string gathered_;        // appended to `active_`, not yet written
-    std::uint64_t appended_ = 0;  // octets since the start
-    std::uint64_t durable_ = 0;   // of them
+    std::string gathered_;  // appended to `active_`, not yet written: batch_
+    std::uint64_t batch_ = 1;
+    std::uint64_t durable_ = 0;  // the last batch that is
     bool flushing_ = false;
     bool keeping_ = false;  // a checkpoint is under way
     bool ending_ = false;
