@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -68,9 +69,12 @@ class Dovecot:
 
     def stop(self):
         """Its dict processes too, which would serve those who are connected to their end."""
-        serving = self.chamber.run("pidof", "dict").stdout.decode().split()
         self.chamber.check("doveadm", "stop")
-        self.chamber.run("kill", *serving)
+        end = time.monotonic() + 60
+        while serving := self.chamber.run("pidof", "dict").stdout.decode().split():
+            assert time.monotonic() < end, "Dovecot's dict processes do not end"
+            self.chamber.run("kill", "-KILL", *serving)
+            time.sleep(0.05)
 
     def uri(self, name="quota", more=""):
         return f"proxy:{self.socket}:{name}{more}"
