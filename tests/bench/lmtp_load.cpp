@@ -1,11 +1,13 @@
 // A load generator for LMTP: many sessions at once, from one thread, each as an MTA would speak: MAIL, RCPT and DATA in
 // one go, the message when all is accepted, the next message after the verdict.
 //
-//   roost-bench-lmtp ENDPOINT SESSIONS SECONDS MESSAGE USERS [FIRST]
+//   roost-bench-lmtp ENDPOINT SESSIONS SECONDS MESSAGE USERS [FIRST [RATE]]
 //
 // ENDPOINT is unix:PATH or a port on 127.0.0.1; recipients are user1@example.org to userUSERS@example.org in turn,
-// beginning with userFIRST. Prints "messages/s median-ms p99-ms messages bytes", where the times are those from the
-// message's last byte to the verdict. Any refusal ends it with status 1.
+// beginning with userFIRST. Prints "messages/s median-ms p99-ms messages bytes max-ms", where the times are those from
+// the message's last byte to the verdict. With RATE so many messages a second are due, whichever session is free takes
+// the next, and the times are those from when the message was due. Any refusal ends it with status 1, and the end of a
+// connection with status 2, once what came before has been printed.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -13,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -86,13 +89,36 @@ struct Session {
     Clock::time_point began;
 };
 
+double quantile(std::vector<double>& values, double which) {
+    const auto at = values.begin() + static_cast<std::ptrdiff_t>(which * static_cast<double>(values.size() - 1));
+    std::nth_element(values.begin(), at, values.end());
+    return *at;
+}
+
 struct Load {
     std::string message;
     unsigned long users = 1;
     unsigned long next = 0;
+    Clock::time_point began;
     Clock::time_point until;
+    Clock::duration interval{};  // between messages; 0: as fast as it goes
+    Clock::time_point due;       // the next message, if there is an interval
+    std::vector<Session*> idle;  // that wait for it
     std::vector<double> milliseconds;
     unsigned long running = 0;
+
+    void print() {
+        const double took = std::chrono::duration<double>(Clock::now() - began).count();
+        const auto count = milliseconds.size();
+        if (count == 0) die("no message was delivered");
+        std::printf("%.0f %.2f %.2f %zu %zu %.2f\n", static_cast<double>(count) / took, quantile(milliseconds, 0.5),
+                    quantile(milliseconds, 0.99), count, message.size(), quantile(milliseconds, 1));
+    }
+    [[noreturn]] void end(int status, const std::string& why) {
+        std::fprintf(stderr, "roost-bench-lmtp: %s\n", why.c_str());
+        print();
+        std::exit(status);
+    }
 
     void say(Session& session, std::string text, int replies, Session::Step step) {
         session.out = std::move(text);
@@ -106,10 +132,23 @@ struct Load {
             const ssize_t put =
                 ::send(session.fd, session.out.data() + session.sent, session.out.size() - session.sent, MSG_NOSIGNAL);
             if (put < 0 && errno == EAGAIN) return;
-            if (put < 0) die(std::string("cannot send: ") + std::strerror(errno));
+            if (put < 0) end(2, std::string("cannot send: ") + std::strerror(errno));
             session.sent += static_cast<std::size_t>(put);
         }
-        session.began = Clock::now();
+        if (interval.count() == 0) session.began = Clock::now();
+    }
+    // When something is to happen that no server begins.
+    Clock::time_point next_event() const {
+        return idle.empty() ? Clock::now() + std::chrono::minutes(1) : std::min(due, until);
+    }
+    void begin_due() {
+        while (!idle.empty() && (Clock::now() >= until || due <= Clock::now())) {
+            Session& session = *idle.back();
+            idle.pop_back();
+            session.began = due;
+            if (Clock::now() < until) due += interval;
+            begin_message(session);
+        }
     }
     void begin_message(Session& session) {
         if (Clock::now() >= until) {
@@ -122,20 +161,25 @@ struct Load {
         say(session, "MAIL FROM:<sender@example.com>\r\nRCPT TO:<" + user + ">\r\nDATA\r\n", 3,
             Session::Step::envelope);
     }
+    void take_next(Session& session) {
+        if (interval.count() == 0) return begin_message(session);
+        idle.push_back(&session);
+        begin_due();
+    }
     void on_replies(Session& session) {
         switch (session.step) {
             case Session::Step::greeting:
                 say(session, "LHLO bench.example.com\r\n", 1, Session::Step::hello);
                 break;
             case Session::Step::hello:
-                begin_message(session);
+                take_next(session);
                 break;
             case Session::Step::envelope:
                 say(session, message, 1, Session::Step::data);
                 break;
             case Session::Step::data:
                 milliseconds.push_back(std::chrono::duration<double, std::milli>(Clock::now() - session.began).count());
-                begin_message(session);
+                take_next(session);
                 break;
         }
     }
@@ -144,11 +188,11 @@ struct Load {
         while (session.fd >= 0) {
             const ssize_t got = ::recv(session.fd, buffer, sizeof buffer, 0);
             if (got < 0 && errno == EAGAIN) return;
-            if (got <= 0) die("the server closed the connection");
+            if (got <= 0) end(2, "the server closed the connection");
             session.in.append(buffer, static_cast<std::size_t>(got));
             std::size_t end = 0;
             while ((end = session.in.find('\n')) != std::string::npos) {
-                if (session.in[0] != '2' && session.in[0] != '3') die("refused: " + session.in.substr(0, end));
+                if (session.in[0] != '2' && session.in[0] != '3') this->end(1, "refused: " + session.in.substr(0, end));
                 const bool last = session.in[3] != '-';
                 session.in.erase(0, end + 1);
                 if (last) --session.replies;
@@ -158,16 +202,10 @@ struct Load {
     }
 };
 
-double quantile(std::vector<double>& values, double which) {
-    const auto at = values.begin() + static_cast<std::ptrdiff_t>(which * static_cast<double>(values.size() - 1));
-    std::nth_element(values.begin(), at, values.end());
-    return *at;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 6) die("usage: roost-bench-lmtp ENDPOINT SESSIONS SECONDS MESSAGE USERS [FIRST]");
+    if (argc < 6) die("usage: roost-bench-lmtp ENDPOINT SESSIONS SECONDS MESSAGE USERS [FIRST [RATE]]");
     Load load;
     const std::string endpoint = argv[1];
     const auto sessions_wanted = std::strtoul(argv[2], nullptr, 10);
@@ -178,6 +216,7 @@ int main(int argc, char** argv) {
     load.message = wire_form(text.str());
     load.users = std::max(std::strtoul(argv[5], nullptr, 10), 1UL);
     if (argc > 6) load.next = std::strtoul(argv[6], nullptr, 10) - 1;
+    const double rate = argc > 7 ? std::strtod(argv[7], nullptr) : 0;
 
     const int poll = ::epoll_create1(EPOLL_CLOEXEC);
     std::vector<std::unique_ptr<Session>> sessions;
@@ -192,22 +231,27 @@ int main(int argc, char** argv) {
         sessions.push_back(std::move(session));
     }
     load.running = sessions.size();
-    const auto begin = Clock::now();
-    load.until = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    const auto span = [](double length) {
+        return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(length));
+    };
+    load.began = Clock::now();
+    load.until = load.began + span(seconds);
+    load.due = load.began;
+    if (rate > 0) load.interval = span(1 / rate);
     std::vector<epoll_event> events(256);
     while (load.running > 0) {
-        const int ready = ::epoll_wait(poll, events.data(), static_cast<int>(events.size()), 60'000);
-        if (ready <= 0) die("no answer for a minute");
+        const auto patience = std::max(load.next_event() - Clock::now(), Clock::duration{});
+        const timespec wait{std::chrono::duration_cast<std::chrono::seconds>(patience).count(),
+                            std::chrono::nanoseconds(patience).count() % 1'000'000'000};
+        const int ready = ::epoll_pwait2(poll, events.data(), static_cast<int>(events.size()), &wait, nullptr);
+        if (ready <= 0 && load.idle.empty()) load.end(1, "no answer for a minute");
         for (int i = 0; i < ready; ++i) {
             Session& session = *static_cast<Session*>(events[static_cast<std::size_t>(i)].data.ptr);
             if (session.fd >= 0 && session.sent < session.out.size()) load.send(session);
             if (session.fd >= 0) load.receive(session);
         }
+        load.begin_due();
     }
-    const double took = std::chrono::duration<double>(Clock::now() - begin).count();
-    const auto count = load.milliseconds.size();
-    if (count == 0) die("no message was delivered");
-    std::printf("%.0f %.2f %.2f %zu %zu\n", static_cast<double>(count) / took, quantile(load.milliseconds, 0.5),
-                quantile(load.milliseconds, 0.99), count, load.message.size());
+    load.print();
     return 0;
 }
