@@ -129,8 +129,9 @@ public:
             add_volume(segment, journaled[i]->plan().after.front());
         }
         auto durable = wait_until_durable(lock, place->batch);
-        if (!durable)
-            for (const Pending* pending : journaled) let_go(*pending);
+        if (durable) return durable;
+        if (!lock) lock.lock();
+        for (const Pending* pending : journaled) let_go(*pending);
         return durable;
     }
 
@@ -140,9 +141,12 @@ public:
             const std::lock_guard lock(mutex_);
             std::copy_if(group.begin(), group.end(), std::back_inserter(others),
                          [&](const Pending* pending) { return held_.count(pending) == 0; });
+            if (others.empty()) {
+                for (const Pending* pending : group) let_go(*pending);
+                return {};
+            }
         }
-        if (!others.empty())
-            if (auto settled = fsync_->after_publish(others); !settled) return settled;
+        if (auto settled = fsync_->after_publish(others); !settled) return settled;
         const std::lock_guard lock(mutex_);
         for (const Pending* pending : group) let_go(*pending);
         return {};
@@ -158,6 +162,7 @@ public:
         writer.end();
         auto place = append(lock, record, Patience::none);
         auto durable = place ? wait_until_durable(lock, place->batch) : Result<void>(std::move(place).error());
+        if (!lock) lock.lock();
         if (!durable) log(LogLevel::warning, "a delivery that failed may come back: " + durable.error().text());
         let_go(delivery);
     }
@@ -251,14 +256,11 @@ private:
     }
 
     // Whoever comes while nobody flushes does it, for all that has been gathered. Meanwhile the next batch gathers; one
-    // of those who wait for it is woken to flush it.
+    // of those who wait for it is woken to flush it. The lock may be free afterwards.
     Result<void> wait_until_durable(Lock& lock, std::uint64_t batch) {
         while (durable_ < batch && !broken_) {
-            if (flushing_) {
-                flushed(batch).wait(lock);
-            } else {
-                flush(lock);
-            }
+            if (!flushing_) return flush(lock);
+            flushed(batch).wait(lock);
         }
         if (broken_) return *broken_;
         return {};
@@ -267,14 +269,17 @@ private:
     // Others may append while one waits.
     Result<void> wait_until_all_durable(Lock& lock) {
         Result<void> done;
-        while (done && (flushing_ || !gathered_.empty()))
+        while (done && (flushing_ || !gathered_.empty())) {
             done = wait_until_durable(lock, gathered_.empty() ? batch_ - 1 : batch_);
+            if (!lock) lock.lock();
+        }
         return done;
     }
 
     std::condition_variable& flushed(std::uint64_t batch) { return flushed_[batch % flushed_.size()]; }
 
-    void flush(Lock& lock) {
+    // All that has been gathered. The lock is free afterwards, so that those who are woken need not wait for it.
+    Result<void> flush(Lock& lock) {
         flushing_ = true;
         std::string bytes;
         bytes.swap(gathered_);
@@ -291,13 +296,17 @@ private:
             durable_ = batch;
             bytes.clear();
             if (gathered_.empty()) gathered_.swap(bytes);  // for its capacity
+            lock.unlock();
             flushed(batch + 1).notify_one();
         } else {
             stats_.failures.fetch_add(1, std::memory_order_relaxed);
             broken_ = doubts_->add(segment.target(), std::move(done).error());
+            done = *broken_;
+            lock.unlock();
             flushed(batch + 1).notify_all();
         }
         flushed(batch).notify_all();
+        return done;
     }
 
     // The checkpoints, in a thread of their own.
