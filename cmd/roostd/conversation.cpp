@@ -4,14 +4,10 @@ namespace roost {
 
 Conversation::Next Conversation::go_on(std::span<char> buffer, std::chrono::milliseconds patience) {
     using State = net::Connection::Read::State;
-    while (true) {
-        const net::Connection::Read read = connection_.read(buffer);
+    for (bool readable = true;; readable = connection_.wait(deadline().at_most(patience))) {
+        const auto read = readable ? connection_.read(buffer) : net::Connection::Read{State::later, 0};
         if (read.state == State::end) return Next::end;
-        if (read.state == State::data) {
-            if (!take({buffer.data(), read.size})) return Next::end;
-        } else if (!connection_.wait(deadline().at_most(patience))) {
-            return Next::wait;
-        }
+        if (read.state == State::data && !take({buffer.data(), read.size})) return Next::end;
         // Whoever keeps sending a little has no more time than whoever is silent.
         if (deadline().expired()) {
             time_out();
@@ -20,6 +16,10 @@ Conversation::Next Conversation::go_on(std::span<char> buffer, std::chrono::mill
         if (service_.stopping() && idle()) {
             shut_down();
             return Next::end;
+        }
+        if (!readable) {
+            rest();
+            return Next::wait;
         }
     }
 }

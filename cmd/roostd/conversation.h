@@ -41,6 +41,8 @@ public:
 protected:
     // Takes in all of `bytes` and answers. False: the conversation is over.
     virtual bool take(std::string_view bytes) = 0;
+    // The peer is silent for now: nothing is to be held that others may want.
+    virtual void rest() {}
 
     Service& service_;
     net::Connection connection_;

@@ -21,6 +21,7 @@ public:
 
 private:
     bool take(std::string_view bytes) override;
+    void rest() override { transaction_.rest(); }
     bool start_tls();
     void say_last(std::string_view reply);
 

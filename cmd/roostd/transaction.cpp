@@ -59,6 +59,10 @@ void Transaction::confirmed() {
     unconfirmed_ = std::vector<Redelivery::Key>();
 }
 
+void Transaction::rest() {
+    for (const Routing& routing : routings_) routing.route->user.kept() = {};
+}
+
 // What one recipient is told at RCPT; a refusal is logged, since nothing else will come of it.
 Answer Transaction::recipient(const Recipient& recipient, std::uint64_t size) {
     if (!setup_) setup_ = service_.setup();

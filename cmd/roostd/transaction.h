@@ -35,6 +35,8 @@ public:
     bool receiving() const { return incoming_.has_value(); }
     // The peer has read all verdicts given so far.
     void confirmed();
+    // Closes the mailboxes that are open for recipients whose message has not come yet.
+    void rest();
 
 private:
     // Tells the redelivery memory whether the peer is still there.

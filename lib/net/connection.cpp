@@ -49,7 +49,7 @@ Connection::Read Connection::read(std::span<char> buffer) {
     }
 }
 
-bool Connection::wait(Deadline deadline) { return ready(in_.get(), POLLIN, deadline); }
+bool Connection::wait(Deadline deadline) { return (tls_ && tls_->pending()) || ready(in_.get(), POLLIN, deadline); }
 
 bool Connection::write(std::string_view bytes, Deadline deadline) {
     while (!bytes.empty()) {

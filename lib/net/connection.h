@@ -28,7 +28,7 @@ public:
     };
     // What is there now; never waits.
     Read read(std::span<char> buffer);
-    // Waits until there is something to read. False: the deadline passed.
+    // Waits until there is something to read, or the end. False: the deadline passed.
     bool wait(Deadline deadline);
     // Writes all. False: the peer is gone, or took nothing until the deadline.
     bool write(std::string_view bytes, Deadline deadline);

@@ -116,6 +116,8 @@ TlsStream::Step TlsStream::write(std::string_view bytes) {
     return {0, impl_->wants(result)};
 }
 
+bool TlsStream::pending() const { return SSL_pending(impl_->stream.get()) > 0; }
+
 void TlsStream::finish() {
     ERR_clear_error();
     SSL_shutdown(impl_->stream.get());

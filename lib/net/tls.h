@@ -43,6 +43,8 @@ public:
     Result<Wants> handshake();
     Step read(std::span<char> buffer);
     Step write(std::string_view bytes);
+    // Bytes wait to be read that are no longer in the descriptor.
+    bool pending() const;
     // Tells the peer that no more will come.
     void finish();
 
