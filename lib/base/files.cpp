@@ -159,6 +159,9 @@ Result<void> Files::clone(int from, int to, std::string_view path) {
 }
 
 Result<void> Files::set_mode(int fd, mode_t mode, std::string_view path) {
+    struct stat st {};
+    constexpr mode_t kPermissions = 07777;
+    if (::fstat(fd, &st) == 0 && (st.st_mode & kPermissions) == mode) return {};
     if (::fchmod(fd, mode) == 0) return {};
     return system_error(errno, "cannot set the mode of " + std::string(path));
 }

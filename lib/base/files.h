@@ -59,7 +59,7 @@ public:
     virtual Result<void> truncate(int fd, std::uint64_t size, std::string_view path);
     // Lets the empty file `to` share the blocks of all of `from` (FICLONE): an Error where the file system cannot.
     virtual Result<void> clone(int from, int to, std::string_view path);
-    // fchmod(2), which the umask has no part in.
+    // fchmod(2), which the umask has no part in, if the mode is another one.
     virtual Result<void> set_mode(int fd, mode_t mode, std::string_view path);
     // fchown(2).
     virtual Result<void> set_owner(int fd, uid_t uid, gid_t gid, std::string_view path);

@@ -5,6 +5,7 @@
 #include "config/config.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -25,7 +26,32 @@ struct UserRecord {
     Settings plan_settings;
 };
 
-// A user as modules see one: effective settings and allocation. Holds a pointer to the Config behind `settings`.
+// What an MDA module keeps with a User between two calls, such as the opened mailbox. It is let go of with the User,
+// and whenever the User has to wait for a peer; a copy of the User begins without it.
+class Kept {
+public:
+    Kept() = default;
+    Kept(const Kept& /*other*/) {}
+    Kept(Kept&& other) noexcept = default;
+    Kept& operator=(const Kept& other) {
+        if (this != &other) thing_.reset();
+        return *this;
+    }
+    Kept& operator=(Kept&& other) noexcept = default;
+    ~Kept() = default;
+
+    template <class Thing>
+    std::shared_ptr<Thing> get() const {
+        return std::static_pointer_cast<Thing>(thing_);
+    }
+    void set(std::shared_ptr<void> thing) { thing_ = std::move(thing); }
+
+private:
+    std::shared_ptr<void> thing_;
+};
+
+// A user as modules see one: effective settings and allocation. Holds a pointer to the Config behind `settings`. One
+// thread at a time.
 class User {
 public:
     // Runs the cascade. Errors (misconfigured) name the level and the key that is wrong.
@@ -40,10 +66,14 @@ public:
     // The allocated value of a key, or null.
     const std::string* allocated(std::string_view key) const;
 
+    // The MDA module's own; nobody else looks into it.
+    Kept& kept() const { return kept_; }
+
 private:
     User(UserRecord record, Cascade settings) : record_(std::move(record)), settings_(std::move(settings)) {}
     UserRecord record_;
     Cascade settings_;
+    mutable Kept kept_;
 };
 
 // Expands %{user} %{local} %{domain} %{hash} %% in a path template for `user`. Each value becomes one path component

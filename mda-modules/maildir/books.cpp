@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -27,20 +28,37 @@ constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 
 std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName; }
 
+// The same file.
+bool is_same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+// Still the mailbox's, and nothing was added.
+bool is_current(const ReadBooks& books) {
+    struct stat now {};
+    return ::fstat(books.file.get(), &now) == 0 && now.st_nlink > 0 && now.st_size == books.state.st_size;
+}
+
 // What the file says, or nothing if it is to be counted.
-Result<std::optional<SizeFile>> read(Files& files, const Mailbox& mailbox, const Terms& terms) {
+Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms& terms) {
+    // A folder's stamp tells of what readers did meanwhile.
+    if (!terms.apart && mailbox.books && is_current(*mailbox.books)) return std::optional(mailbox.books->said);
+    mailbox.books.reset();
     // Not blocking: a mail user may have put a FIFO there.
     auto file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
     if (!file && file.error().sys == ENOENT) return std::optional<SizeFile>();
     if (!file) return std::move(file).error();
-    auto text = files.read_all(file->get(), path_of(mailbox), kSizeFileLimit - 1);
-    if (!text && text.error().sys == EFBIG) return std::optional<SizeFile>();
-    if (!text) return std::move(text).error();
-    const auto said = parse_size_file(*text, terms.limits);
+    struct stat state {};
+    std::array<char, kSizeFileLimit> text{};
+    const ssize_t got = ::fstat(file->get(), &state) == 0 ? ::pread(file->get(), text.data(), text.size(), 0) : -1;
+    if (got < 0 && errno != ESPIPE) return system_error(errno, "cannot read " + path_of(mailbox));
+    const auto size = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+    if (size >= kSizeFileLimit) return std::optional<SizeFile>();
+    const auto said = parse_size_file({text.data(), size}, terms.limits);
     if (!said) return said;
     auto ours = has_stamp(files, mailbox, file->get(), terms);
     if (!ours) return std::move(ours).error();
-    return *ours ? said : std::nullopt;
+    if (!*ours) return std::optional<SizeFile>();
+    if (state.st_size == got) mailbox.books.emplace(ReadBooks{*std::move(file), state, *said});
+    return said;
 }
 
 bool is_old(Files& files, const Mailbox& mailbox) {
@@ -99,7 +117,7 @@ Terms terms_of(const User& user, const FolderRules& rules, const Folder& account
     return out;
 }
 
-Result<Usage> usage(Files& files, const Mailbox& mailbox, const Terms& terms, const Usage& coming) {
+Result<Usage> usage(Files& files, Mailbox& mailbox, const Terms& terms, const Usage& coming) {
     auto books = read(files, mailbox, terms);
     if (!books) return std::move(books).error();
     if (*books) {
@@ -141,7 +159,8 @@ Result<std::optional<Mailbox>> open_folder_books(Files& files, const Mailbox& ma
     auto dir = files.open_dir(mailbox.ref(), name);
     if (!dir && none(dir.error())) return std::optional<Mailbox>();
     if (!dir) return std::move(dir).error();
-    Mailbox out{mailbox.path + "/" + name, *std::move(dir), mailbox.owner, mailbox.directory_mode, mailbox.file_mode};
+    Mailbox out{mailbox.path + "/" + name, {}, *std::move(dir), mailbox.owner, mailbox.directory_mode,
+                mailbox.file_mode,         {}};
     auto cur = files.stat(out.ref(), "cur");
     if (!cur && none(cur.error())) return std::optional<Mailbox>();
     if (!cur) return std::move(cur).error();
@@ -155,7 +174,9 @@ Result<Entered> Entered::enter(Files& files, const Mailbox& mailbox, const Terms
     if (!file && file.error().sys == ENOENT) return out;
     if (!file) return std::move(file).error();
     // Books under other terms are not for this message.
-    auto ours = has_stamp(files, mailbox, file->get(), terms);
+    struct stat state {};
+    const bool known = mailbox.books && ::fstat(file->get(), &state) == 0 && is_same(mailbox.books->state, state);
+    auto ours = known ? Result<bool>(true) : has_stamp(files, mailbox, file->get(), terms);
     if (!ours) return std::move(ours).error();
     if (!*ours) {
         auto removed = forget_count(files, mailbox);

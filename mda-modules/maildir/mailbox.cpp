@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -47,17 +48,35 @@ Result<Mailbox> open_mailbox(Files& files, const User& user) {
         if (error.sys == ELOOP) error.hint = "give the link's target as maildir.path in the user's allocation";
         return error;
     }
+    struct stat st {};
+    if (::fstat(root->get(), &st) != 0) return system_error(errno, "cannot look at " + *path);
     if (*owner) {
-        struct stat st {};
-        if (::fstat(root->get(), &st) != 0) return system_error(errno, "cannot look at " + *path);
         if (st.st_uid != (*owner)->uid)
             return config_error(
                 "mailbox of " + user.name() + ": " + *path,
                 "it belongs to uid " + std::to_string(st.st_uid) + ", not to " + std::to_string((*owner)->uid),
                 "chown -R " + std::to_string((*owner)->uid) + ":" + std::to_string((*owner)->gid) + " " + *path);
     }
-    return Mailbox{*path, *std::move(root), *owner, user.settings().mode("maildir.directory-mode"),
-                   user.settings().mode("maildir.file-mode")};
+    return Mailbox{*path,
+                   st,
+                   *std::move(root),
+                   *owner,
+                   user.settings().mode("maildir.directory-mode"),
+                   user.settings().mode("maildir.file-mode"),
+                   {}};
+}
+
+Result<std::shared_ptr<Mailbox>> mailbox_of(Files& files, const User& user) {
+    if (auto kept = user.kept().get<Mailbox>()) {
+        const auto now = files.stat({AT_FDCWD, {}}, kept->path);
+        const bool same = now && now->st_dev == kept->state.st_dev && now->st_ino == kept->state.st_ino;
+        if (same && now->st_uid == kept->state.st_uid) return kept;
+    }
+    auto opened = open_mailbox(files, user);
+    if (!opened) return std::move(opened).error();
+    auto mailbox = std::make_shared<Mailbox>(*std::move(opened));
+    user.kept().set(mailbox);
+    return mailbox;
 }
 
 Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode) {
@@ -67,8 +86,9 @@ Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode) {
     auto fresh = open_or_make(files, dir, "new", mode, made);
     if (!fresh) return std::move(fresh).error();
     // Last, because a directory counts as a folder when it has cur.
-    auto cur = open_or_make(files, dir, "cur", mode, made);
-    if (!cur) return std::move(cur).error();
+    const auto cur = files.stat(dir, "cur");
+    if (!cur || !S_ISDIR(cur->st_mode))
+        if (auto opened = open_or_make(files, dir, "cur", mode, made); !opened) return std::move(opened).error();
     if (made) {
         auto synced = files.sync(dir.fd, dir.path);
         if (!synced) return std::move(synced).error();

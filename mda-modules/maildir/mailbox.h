@@ -1,25 +1,37 @@
 // A user's mailbox: the directory that holds INBOX as a Maildir and the other folders beside it.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/files.h"
 #include "base/result.h"
 #include "owner.h"
+#include "size_file.h"
 #include "user/user.h"
 
 namespace roost::maildir {
 
+// What a maildirsize said, and the file as it was then. It only ever grows, or is replaced.
+struct ReadBooks {
+    Fd file;
+    struct stat state;
+    SizeFile said;
+};
+
 // An open mailbox. Below `root` every component is opened on its own and without following links.
 struct Mailbox {
     std::string path;
+    struct stat state;  // of the directory when it was opened
     Fd root;
     std::optional<Owner> owner;
     mode_t directory_mode;
     mode_t file_mode;
+    std::optional<ReadBooks> books{};  // as they were last read and found to be kept under this user's terms
 
     DirRef ref() const { return {root.get(), path}; }
 };
@@ -27,6 +39,8 @@ struct Mailbox {
 // Opens the mailbox that is allocated to `user`. One that has vanished is an Error (temporary): its volume may be
 // unmounted, and a new mailbox in its place would hide the user's mail.
 Result<Mailbox> open_mailbox(Files& files, const User& user);
+// The same, opened once for all that is done with this User, as long as its path leads there.
+Result<std::shared_ptr<Mailbox>> mailbox_of(Files& files, const User& user);
 
 // The two directories that a delivery into a Maildir needs.
 struct Maildir {

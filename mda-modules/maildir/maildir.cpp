@@ -60,7 +60,7 @@ public:
 
     Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                              const Message& message) override {
-        auto mailbox = open_mailbox(files_, user);
+        auto mailbox = mailbox_of(files_, user);
         if (!mailbox) return std::move(mailbox).error();
         return stage(files_, *std::move(mailbox), user, delivery, message);
     }
@@ -75,7 +75,7 @@ public:
     }
 
     Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {
-        return with_books(user, account, [&](const Mailbox& books, const Terms& terms) {
+        return with_books(user, account, [&](Mailbox& books, const Terms& terms) {
             return maildir::usage(files_, books, terms, coming);
         });
     }
@@ -98,13 +98,14 @@ private:
     // Calls `work` with the mailbox or folder that the account's books are in, as its owner.
     template <class Work>
     Result<Usage> with_books(const User& user, const Folder& account, Work work) {
-        auto mailbox = open_mailbox(files_, user);
-        if (!mailbox) return std::move(mailbox).error();
-        auto acting = ActAs::begin(mailbox->owner);
+        auto opened = mailbox_of(files_, user);
+        if (!opened) return std::move(opened).error();
+        Mailbox& mailbox = **opened;
+        auto acting = ActAs::begin(mailbox.owner);
         if (!acting) return std::move(acting).error();
         const Terms terms = terms_of(user, folder_rules(user.settings()), account);
-        if (account.empty()) return work(*mailbox, terms);
-        auto folder = open_folder_books(files_, *mailbox, account);
+        if (account.empty()) return work(mailbox, terms);
+        auto folder = open_folder_books(files_, mailbox, account);
         if (!folder) return std::move(folder).error();
         return *folder ? work(**folder, terms) : Usage{};
     }

@@ -20,11 +20,13 @@ namespace {
 
 // How often a name that is taken is replaced by another one. Names are unique, so a second try is one too many.
 constexpr int kTries = 16;
+// A file of at most this many bytes is put together first, since a system call costs more than copying it.
+constexpr std::uint64_t kOneWrite = 64UL * 1024;
 
 class StagedMail final : public Pending {
 public:
-    StagedMail(Files& files, Mailbox mailbox, Target target, const User& user, BookEntry books, std::string tags,
-               std::uint64_t size)
+    StagedMail(Files& files, std::shared_ptr<Mailbox> mailbox, Target target, const User& user, BookEntry books,
+               std::string tags, std::uint64_t size)
         : files_(files),
           mailbox_(std::move(mailbox)),
           target_(std::move(target)),
@@ -40,7 +42,7 @@ public:
     ~StagedMail() override {
         if (name_.empty()) return;
         // What cannot be removed now is stale in 36 hours.
-        if (auto acting = ActAs::begin(mailbox_.owner)) static_cast<void>(files_.unlink(tmp(), name_));
+        if (auto acting = ActAs::begin(mailbox_->owner)) static_cast<void>(files_.unlink(tmp(), name_));
     }
 
     const SyncPlan& plan() const override { return plan_; }
@@ -56,24 +58,24 @@ public:
         if (name_.empty())
             return Error{Outcome::trouble, "delivery to " + fresh_path_, "published twice", "this is a fault in Roost",
                          0};
-        auto acting = ActAs::begin(mailbox_.owner);
+        auto acting = ActAs::begin(mailbox_->owner);
         if (!acting) return std::move(acting).error();
-        auto entered = books_.enter(files_, mailbox_, size_);
+        auto entered = books_.enter(files_, *mailbox_, size_);
         if (!entered) return std::move(entered).error();
         std::string final_name = name_;
         auto moved = move_to(final_name);
         if (!moved) {
-            books_.take_back(files_, mailbox_);
+            books_.take_back(files_, *mailbox_);
             return std::move(moved).error();
         }
         name_.clear();
         published_ = final_name;
-        books_.confirm(files_, mailbox_);
+        books_.confirm(files_, *mailbox_);
         return Receipt{target_.folder, fresh_path_ + "/" + final_name, size_};
     }
 
     Result<void> withdraw() override {
-        auto acting = ActAs::begin(mailbox_.owner);
+        auto acting = ActAs::begin(mailbox_->owner);
         if (!acting) return std::move(acting).error();
         // Back into tmp/, from where the destructor removes it: unlike removing it here, that tells whether a reader
         // was faster.
@@ -81,7 +83,7 @@ public:
         if (!moved && moved.error().sys == ENOENT) return {};
         if (!moved) return moved;
         name_ = published_;
-        return books_.forget(files_, mailbox_);
+        return books_.forget(files_, *mailbox_);
     }
 
     // Fills tmp/, as the mailbox's owner.
@@ -97,7 +99,7 @@ public:
         message_ = &message;
         plan_.before.push_back({file_.get(), tmp_path_ + "/" + name_});
         plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
-        if (target_.fresh) plan_.after.push_back({mailbox_.root.get(), mailbox_.path});
+        if (target_.fresh) plan_.after.push_back({mailbox_->root.get(), mailbox_->path});
         return {};
     }
 
@@ -110,11 +112,11 @@ private:
         if (twin.file_fd < 0 || ::fstat(twin.file_fd, &st) != 0) return false;
         struct stat dir {};
         if (::fstat(target_.maildir.tmp.get(), &dir) != 0) return false;
-        const Owner self = mailbox_.owner.value_or(Owner{::geteuid(), ::getegid()});
+        const Owner self = mailbox_->owner.value_or(Owner{::geteuid(), ::getegid()});
         // In a set-group-id directory files take the directory's group.
         const gid_t group = (dir.st_mode & S_ISGID) != 0 ? dir.st_gid : self.gid;
         constexpr mode_t kPermissions = 07777;
-        if (st.st_uid != self.uid || st.st_gid != group || (st.st_mode & kPermissions) != mailbox_.file_mode ||
+        if (st.st_uid != self.uid || st.st_gid != group || (st.st_mode & kPermissions) != mailbox_->file_mode ||
             static_cast<std::uint64_t>(st.st_size) != size_)
             return false;
         Fd file(::fcntl(twin.file_fd, F_DUPFD_CLOEXEC, 0));
@@ -138,20 +140,29 @@ private:
         for (int tries = 1;; ++tries) {
             const std::string name = unique_name() + tags_;
             // Readable too, for a twin to be cloned from it.
-            auto file = files_.open(tmp(), name, O_RDWR | O_CREAT | O_EXCL, mailbox_.file_mode);
+            auto file = files_.open(tmp(), name, O_RDWR | O_CREAT | O_EXCL, mailbox_->file_mode);
             if (!file && file.error().sys == EEXIST && tries < kTries) continue;
             if (!file) return std::move(file).error();
             name_ = name;
             file_ = *std::move(file);
             break;
         }
-        return files_.set_mode(file_.get(), mailbox_.file_mode, tmp_path_ + "/" + name_);
+        return files_.set_mode(file_.get(), mailbox_->file_mode, tmp_path_ + "/" + name_);
     }
 
     Result<void> write(const std::string& header, const Message& message) {
         const std::string path = tmp_path_ + "/" + name_;
-        auto done = files_.write(file_.get(), header, path);
-        return done ? message.write_to(files_, file_.get(), path) : done;
+        if (size_ > kOneWrite) {
+            auto done = files_.write(file_.get(), header, path);
+            return done ? message.write_to(files_, file_.get(), path) : done;
+        }
+        std::string all = header;
+        all.reserve(size_);
+        auto done = message.each([&](std::string_view bytes) -> Result<void> {
+            all += bytes;
+            return {};
+        });
+        return done ? files_.write(file_.get(), all, path) : done;
     }
 
     // Moves the file to new/ under `name`, or another one if that is taken.
@@ -164,7 +175,7 @@ private:
     }
 
     Files& files_;
-    Mailbox mailbox_;
+    std::shared_ptr<Mailbox> mailbox_;
     Target target_;
     std::string user_;
     BookEntry books_;
@@ -190,16 +201,16 @@ std::uint64_t bare_newlines(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const User& user, const Delivery& delivery,
-                                       const Message& message) {
+Result<std::unique_ptr<Pending>> stage(Files& files, std::shared_ptr<Mailbox> mailbox, const User& user,
+                                       const Delivery& delivery, const Message& message) {
     const std::uint64_t size = delivery.header.size() + message.size();
     const std::uint64_t with_crlf = size + bare_newlines(delivery.header) + message.bare_newlines();
 
     std::unique_ptr<StagedMail> staged;  // before the guard, so that it is destroyed after it
     {
-        auto acting = ActAs::begin(mailbox.owner);
+        auto acting = ActAs::begin(mailbox->owner);
         if (!acting) return std::move(acting).error();
-        auto target = open_target(files, mailbox, delivery.folder, delivery.create_folder);
+        auto target = open_target(files, *mailbox, delivery.folder, delivery.create_folder);
         if (!target) return std::move(target).error();
         const std::string tmp_path = target->maildir.tmp_path();
         remove_stale(files, {target->maildir.tmp.get(), tmp_path});

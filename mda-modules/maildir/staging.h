@@ -11,8 +11,8 @@
 namespace roost::maildir {
 
 // Writes the message into the target folder's tmp/, or links or clones the twin's file there, and returns what is left
-// to do. Takes the mailbox over. Stale files in that tmp/ are removed in passing.
-Result<std::unique_ptr<Pending>> stage(Files& files, Mailbox mailbox, const User& user, const Delivery& delivery,
-                                       const Message& message);
+// to do. Stale files in that tmp/ are removed in passing.
+Result<std::unique_ptr<Pending>> stage(Files& files, std::shared_ptr<Mailbox> mailbox, const User& user,
+                                       const Delivery& delivery, const Message& message);
 
 }  // namespace roost::maildir

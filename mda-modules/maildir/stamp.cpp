@@ -58,6 +58,10 @@ Result<bool> has_stamp(Files& files, const Mailbox& mailbox, int file, const Ter
     }
     auto wanted = stamp_for(file, terms, changed);
     if (!wanted) return std::move(wanted).error();
+    if (wanted->empty()) {
+        const auto there = files.stat(mailbox.ref(), kName);
+        if (!there && there.error().sys == ENOENT) return true;
+    }
     auto said = read(files, mailbox);
     if (!said) return std::move(said).error();
     return *said == *wanted;
