@@ -142,16 +142,21 @@ Result<Fd> Outbox::open_locked(Hold hold) {
     }
 }
 
+// True if the open file still is the one under its name.
+bool Outbox::is_current(int fd) {
+    struct stat ours {};
+    struct stat theirs {};
+    return ::fstat(fd, &ours) == 0 && ::stat(pending_.c_str(), &theirs) == 0 && ours.st_ino == theirs.st_ino &&
+           ours.st_dev == theirs.st_dev;
+}
+
 Result<void> Outbox::append(std::string_view text) {
     const std::lock_guard guard(mutex_);
+    if (out_ && drained_) return files_.write(out_.get(), text, pending_);
     if (out_) {
         auto locked = lock_file(out_.get(), LOCK_SH, pending_, Deadline::in(kPatience));
         if (!locked) return std::move(locked).error();
-        struct stat ours {};
-        struct stat theirs {};
-        if (!*locked || ::fstat(out_.get(), &ours) != 0 || ::stat(pending_.c_str(), &theirs) != 0 ||
-            ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev)
-            out_.reset();
+        if (!*locked || !is_current(out_.get())) out_.reset();
     }
     if (!out_) {
         auto fd = open_locked(Hold::shared);
@@ -230,12 +235,33 @@ Result<std::optional<Outbox::Drain>> Outbox::drain(Deadline deadline) {
     auto locked = lock_file(fd->get(), LOCK_EX, lock_, deadline);
     if (!locked) return std::move(locked).error();
     if (!*locked) return std::optional<Drain>();
+    const std::lock_guard guard(mutex_);
+    out_.reset();  // while another process drained it may have gone
+    drained_ = true;
     return std::optional<Drain>(Drain(*this, *std::move(fd)));
+}
+
+Outbox::Drain& Outbox::Drain::operator=(Drain&& other) noexcept {
+    std::swap(owner_, other.owner_);
+    std::swap(lock_, other.lock_);
+    std::swap(size_, other.size_);
+    std::swap(read_, other.read_);
+    return *this;
+}
+
+Outbox::Drain::~Drain() {
+    if (!lock_) return;  // moved from
+    const std::lock_guard guard(owner_->mutex_);
+    owner_->drained_ = false;
+    lock_.reset();
 }
 
 Result<Outbox::Content> Outbox::Drain::read() {
     size_ = 0;
     read_ = {};
+    std::unique_lock guard(owner_->mutex_);
+    // Somebody may have removed the file by hand.
+    if (owner_->out_ && !owner_->is_current(owner_->out_.get())) owner_->out_.reset();
     if (owner_->empty()) return Content();
     auto fd = owner_->open_locked(Hold::exclusive);
     if (!fd) return std::move(fd).error();
@@ -243,6 +269,7 @@ Result<Outbox::Content> Outbox::Drain::read() {
     struct stat st {};
     if (::fstat(fd->get(), &st) != 0) return system_error(errno, "cannot look at " + owner_->pending_);
     ::flock(fd->get(), LOCK_UN);
+    guard.unlock();
     auto text = owner_->files_.read_all(fd->get(), owner_->pending_, kMaxFile);
     if (!text) return std::move(text).error();
     text->resize(std::min(text->size(), static_cast<std::size_t>(st.st_size)));
@@ -257,6 +284,7 @@ Result<void> Outbox::Drain::finish(const Content& left) {
     // Where nothing came out, the file may stay as it is, unless it repeats itself.
     const bool same = left.names.size() == read_.names.size() && left.everybody == read_.everybody;
     if (same && size_ < 2 * text.size() + kWorthIt) return {};
+    const std::lock_guard guard(owner_->mutex_);
     auto fd = owner_->open_locked(Hold::exclusive);
     if (!fd) return std::move(fd).error();
     struct stat st {};
@@ -270,6 +298,7 @@ Result<void> Outbox::Drain::finish(const Content& left) {
     if (auto done = owner_->files_.write(next->get(), text, draft); !done) return done;
     if (size > size_)
         if (auto done = owner_->files_.copy(fd->get(), size_, size - size_, next->get(), draft); !done) return done;
+    owner_->out_.reset();
     return owner_->files_.rename(kHere, draft, kHere, owner_->pending_);
 }
 

@@ -41,8 +41,8 @@ public:
         bool empty() const { return names.empty() && !everybody; }
     };
 
-    // One write(2), whose records survive the process. Waits only for the moment in which another process takes
-    // records out.
+    // One write(2), whose records survive the process; no other system call while this object has a Drain. Waits only
+    // for the moment in which records are taken out.
     Result<void> add(std::span<const std::string> names);
     Result<void> add_everybody();
     // What was added before survives a power cut, too.
@@ -68,6 +68,12 @@ public:
         // Remembers how a publication went. True: the one before went otherwise, so that somebody should be told.
         bool remember(bool failed);
 
+        Drain(Drain&& other) noexcept = default;
+        Drain& operator=(Drain&& other) noexcept;
+        Drain(const Drain&) = delete;
+        Drain& operator=(const Drain&) = delete;
+        ~Drain();
+
     private:
         friend class Outbox;
         Drain(Outbox& owner, Fd lock) : owner_(&owner), lock_(std::move(lock)) {}
@@ -83,6 +89,7 @@ private:
     enum class Hold { shared, exclusive };
     Result<Fd> open_here(const std::string& path, int flags);
     Result<void> append(std::string_view text);
+    bool is_current(int fd);
     // The file under its name, locked.
     Result<Fd> open_locked(Hold hold);
 
@@ -91,8 +98,9 @@ private:
     std::string pending_;  // paths
     std::string lock_;
     std::string boot_;
-    std::mutex mutex_;  // for out_, whose lock is the process's
-    Fd out_;            // for appending; kept open
+    std::mutex mutex_;      // for the rest; as for the threads of a process, flock(2) knows one holder alone
+    Fd out_;                // for appending; kept open
+    bool drained_ = false;  // a Drain of ours is there: nobody else takes records out or puts another file in place
 };
 
 }  // namespace roost

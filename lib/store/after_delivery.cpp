@@ -24,7 +24,7 @@ constexpr milliseconds kLongestBackoff{60'000};
 constexpr milliseconds kLeftAlone{10'000};
 // Publishing takes at most one part in so many of a processor's time, as long as it lags by no more than kLongestPause:
 // under load each user's deliveries come together in fewer publications.
-constexpr int kPart = 30;
+constexpr int kPart = 100;
 constexpr milliseconds kLongestPause{5000};
 // How often it is looked whether the dict was emptied, and which part of the time republishing everybody may take.
 constexpr milliseconds kCheck{10'000};

@@ -169,6 +169,61 @@ TEST_CASE("no name is lost while many processes add and one drains", "[outbox]")
     CHECK(seen.size() == std::size_t{kProcesses} * kNames);
 }
 
+TEST_CASE("no name is lost while threads of the process that drains add, and another process does", "[outbox]") {
+    constexpr int kThreads = 3;
+    constexpr int kNames = 1000;
+    const scratch::Dir dir;
+    Files files;
+    Outbox outbox(files, dir.path());
+    auto drain = must_drain(outbox);
+    std::atomic<int> failed = 0;
+    const auto add = [&](Outbox& to, const std::string& who) {
+        for (int i = 0; i < kNames; ++i)
+            if (!to.add(Names{who + "." + std::to_string(i)})) ++failed;
+    };
+    std::atomic<int> running = kThreads;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads - 1; ++t)
+        threads.emplace_back([&, t] {
+            add(outbox, std::to_string(t));
+            --running;
+        });
+    threads.emplace_back([&] {
+        Files own;
+        Outbox other(own, dir.path());  // as another process has it
+        add(other, "other");
+        --running;
+    });
+    std::set<std::string> seen;
+    for (bool last = false; !last;) {
+        last = running == 0;
+        auto content = drain->read();
+        REQUIRE(content);
+        Outbox::Content left;  // now and then one is kept, so that the file is replaced and not only cut
+        if (!last && content->names.size() > 1) left.names.push_back(content->names.back());
+        REQUIRE(drain->finish(left));
+        seen.insert(content->names.begin(), content->names.end());
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(failed == 0);
+    CHECK(seen.size() == std::size_t{kThreads} * kNames);
+}
+
+TEST_CASE("an outbox that was removed by hand is made again, also under the process that drains", "[outbox]") {
+    const scratch::Dir dir;
+    Files files;
+    Outbox outbox(files, dir.path());
+    auto drain = must_drain(outbox);
+    REQUIRE(outbox.add(Names{"a"}));
+    REQUIRE(::unlink((dir / "clone.pending").c_str()) == 0);
+    CHECK(drain->read()->empty());
+    REQUIRE(outbox.add(Names{"b"}));
+    CHECK(drain->read()->names == Names{"b"});
+    drain.reset();
+    REQUIRE(outbox.add(Names{"c"}));
+    CHECK(content_of(outbox).names == Names{"b", "c"});
+}
+
 TEST_CASE("a process that keeps the outbox locked does not stop others for ever", "[outbox]") {
     const scratch::Dir dir;
     Files files;
