@@ -6,12 +6,22 @@
 
 namespace roost {
 
+namespace {
+
+// Looked up once: EVP_sha256() would be looked up again by each EVP_DigestInit_ex. Nothing if the library failed.
+const EVP_MD* sha256() {
+    static const EVP_MD* const found = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    return found;
+}
+
+}  // namespace
+
 struct Digest::Impl {
     struct Free {
         void operator()(EVP_MD_CTX* made) const { EVP_MD_CTX_free(made); }
     };
     std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
-    bool sound = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
+    bool sound = context && sha256() != nullptr && EVP_DigestInit_ex(context.get(), sha256(), nullptr) == 1;
 };
 
 Digest::Digest() : impl_(std::make_unique<Impl>()) {}
