@@ -15,6 +15,7 @@
 #include "records.h"
 #include "scope.h"
 #include "store/instance.h"
+#include "store/settle.h"
 #include "terminal.h"
 #include "usage_rows.h"
 
@@ -217,12 +218,22 @@ Result<int> put_right(const Options& options, const Scope& scope, unsigned jobs,
     Accounts& accounts = instance.accounts();
     Recount recount(options, instance,
                     [&](const User& user, const Folder& account) { return put_right(instance, user, account, look); });
-    return recount.run(scope, jobs, [&](const std::string& name, const Usage& /*held*/) -> Result<Found> {
+    auto status = recount.run(scope, jobs, [&](const std::string& name, const Usage& /*held*/) -> Result<Found> {
         auto books = accounts.peek_domain(name);
         auto truth = accounts.recount_domain(name);
         if (!truth) return std::move(truth).error();
         return Found{{}, books ? *books : std::nullopt, *truth};
     });
+    if (!status || !scope.all) return status;
+    // What is left: users that are gone, and domains without limits.
+    auto doubts = accounts.doubts();
+    if (!doubts) return std::move(doubts).error();
+    for (const std::string& name : *doubts) {
+        auto settled = settle_doubt(instance, name);
+        if (!settled) return std::move(settled).error();
+        if (!*settled) status = kFailure;
+    }
+    return status;
 }
 
 Result<int> check(const Options& options, const Scope& scope, unsigned jobs, Instance& instance) {

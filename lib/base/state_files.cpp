@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "base/text.h"
 
 namespace roost {
@@ -66,6 +69,20 @@ Result<bool> StateFiles::remove(std::string_view name) {
     auto gone = files_.unlink(kRoot, file);
     if (!gone) return std::move(gone).error();
     return true;
+}
+
+Result<std::vector<std::string>> StateFiles::names() const {
+    std::vector<std::string> out;
+    std::error_code error;
+    for (std::filesystem::directory_iterator entry(folder_, error), end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        // What begins with a dot is a draft, or no user's.
+        if (!name.starts_with('.')) out.push_back(path_component_value(name));
+    }
+    if (error && error != std::errc::no_such_file_or_directory)
+        return system_error(error.value(), "cannot read " + folder_);
+    return out;
 }
 
 }  // namespace roost

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace roost {
 
@@ -24,6 +25,8 @@ public:
     Result<void> put(std::string_view name, std::string_view text);
     // True: it was there.
     Result<bool> remove(std::string_view name);
+    // Whose files there are, in any order.
+    Result<std::vector<std::string>> names() const;
 
     // Opens a file that need not be there, of a path that path() gave.
     Result<Fd> open(const std::string& path, int flags);

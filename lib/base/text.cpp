@@ -82,4 +82,19 @@ std::string path_component(std::string_view value) {
     return out;
 }
 
+std::string path_component_value(std::string_view component) {
+    if (component == "@") return {};
+    std::string out;
+    for (std::size_t i = 0; i < component.size(); ++i) {
+        constexpr std::string_view kHex = "0123456789ABCDEF";
+        if (component[i] != '%' || i + 2 >= component.size()) {
+            out += component[i];
+            continue;
+        }
+        out += static_cast<char>(kHex.find(component[i + 1]) << 4U | kHex.find(component[i + 2]));
+        i += 2;
+    }
+    return out;
+}
+
 }  // namespace roost

@@ -28,5 +28,7 @@ std::string printable(std::string_view text);
 // One path component that no other value has: "/", "%", control characters and a leading "." become %HH, the empty
 // value becomes "@".
 std::string path_component(std::string_view value);
+// What path_component() made `component` of.
+std::string path_component_value(std::string_view component);
 
 }  // namespace roost

@@ -20,22 +20,6 @@ std::string domain_component(std::string_view user) {
     return at + 1 == user.size() ? "%40" : path_component(user.substr(at + 1));
 }
 
-// What path_component() made `component` of.
-std::string value_of(std::string_view component) {
-    if (component == "@") return {};
-    std::string out;
-    for (std::size_t i = 0; i < component.size(); ++i) {
-        constexpr std::string_view kHex = "0123456789ABCDEF";
-        if (component[i] != '%' || i + 2 >= component.size()) {
-            out += component[i];
-            continue;
-        }
-        out += static_cast<char>(kHex.find(component[i + 1]) << 4U | kHex.find(component[i + 2]));
-        i += 2;
-    }
-    return out;
-}
-
 }  // namespace
 
 std::string FilePaths::Component::expand(std::string_view user) const {
@@ -143,7 +127,8 @@ Result<bool> FilePaths::walk(std::size_t depth, const std::string& above, const 
         const std::string name = entry->path().filename().string();
         const std::size_t fixed = component.before.size() + component.after.size();
         if (name.size() <= fixed || !name.starts_with(component.before) || !name.ends_with(component.after)) continue;
-        const std::string value = value_of(std::string_view(name).substr(component.before.size(), name.size() - fixed));
+        const std::string value =
+            path_component_value(std::string_view(name).substr(component.before.size(), name.size() - fixed));
         Found now = found;
         (component.variable == Component::Variable::user    ? now.user
          : component.variable == Component::Variable::local ? now.local

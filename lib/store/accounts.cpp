@@ -145,8 +145,32 @@ Result<Usage> Accounts::recount(const User& user, const Folder& account) {
     return counted;
 }
 
+Result<std::vector<std::string>> Accounts::doubts() const {
+    return counters_ ? counters_->doubts() : std::vector<std::string>();
+}
+
+Result<bool> Accounts::settle_doubt(const std::string& name, const User* user) {
+    auto asked = counters_->peek(name);
+    if (!asked) return std::move(asked).error();
+    Result<void> done;
+    if (user != nullptr) {
+        auto ready = parts_.mda.check(*user);
+        if (!ready)
+            done = std::move(ready).error();
+        else if (!ready->complete())
+            done = counters_->remove(name);
+        else
+            done = counters_->settle(name, [&] { return parts_.mda.recount(*user, {}); });
+    } else {
+        done = name.starts_with('@') ? counters_->settle(name, [&] { return sum(name.substr(1)); })
+                                     : counters_->remove(name);
+    }
+    if (!done) log(LogLevel::warning, name + " cannot be counted anew now: " + done.error().text());
+    return static_cast<bool>(done);
+}
+
 void Accounts::settle(const User& user) {
-    if (!unified_ && !(counters_ && counters_->marked(user.name()))) return;
+    if (!unified_ && !(counters_ && counters_->doubted(user.name()))) return;
     auto held = mailbox(user, {});
     if (held) {
         share(user, *held);
@@ -218,10 +242,17 @@ Result<Accounts::Admission> Accounts::admit(const User& user, const Folder& fold
     for (const Account& account : charged(user, folder)) {
         const Reservations::Turn& turn = turns.emplace_back(parts_.reservations.turn(account.name));
         const Usage ahead = turn.coming() + account.elsewhere;
-        auto books = usage(user, account, ahead + Usage{stored, 1});
-        if (!books) return std::move(books).error();
-        const Usage used = ahead + *books;
-        const Outcome outcome = roost::admit(used, account.limits, stored, size);
+        Usage used;
+        Outcome outcome = Outcome::delivered;
+        // Before anybody is refused, the books have to be sure. Beyond the mailbox's limits, in a folder's extra room,
+        // they would look at the store for each message otherwise.
+        for (const Usage& coming : {Usage{}, ahead + Usage{stored, 1}}) {
+            auto books = usage(user, account, coming);
+            if (!books) return std::move(books).error();
+            used = ahead + *books;
+            outcome = roost::admit(used, account.limits, stored, size);
+            if (outcome == Outcome::delivered) break;
+        }
         if (outcome != Outcome::delivered) return Admission{outcome, full_text(account, used)};
     }
     if (room != nullptr)
@@ -233,6 +264,10 @@ Result<Receipt> Accounts::publish(const User& user, Room& room, Pending& pending
     std::vector<Reservations::Turn> turns;
     for (const Reservations::Reservation& reservation : room) turns.push_back(reservation.turn());
     const std::string domain(user.domain());
+    std::vector<std::string> names;  // the domain first
+    if (counters_ && !domain.empty()) names.push_back(account_of_domain(domain));
+    if (counters_) names.push_back(user.name());
+    auto counters_turn = counters_ ? std::optional(counters_->begin(names)) : std::nullopt;
     std::optional<DomainBooks::Turn> domain_turn;
     if (!counters_ && !domain.empty() && needs_usage(domain_limits(user.settings()))) {
         auto begun = domain_books_.begin(domain);
@@ -243,11 +278,9 @@ Result<Receipt> Accounts::publish(const User& user, Room& room, Pending& pending
     if (receipt) {
         const auto counted = folder_rules(user.settings()).counted(receipt->folder);
         if (counted != FolderRule::Counted::nowhere) {
-            if (counters_) {
-                std::vector<std::string> names;
-                if (counted == FolderRule::Counted::mailbox) names.push_back(user.name());
-                if (!domain.empty()) names.push_back(account_of_domain(domain));
-                if (!names.empty()) counters_->add(names, {receipt->stored, 1});
+            if (counters_turn) {
+                if (counted == FolderRule::Counted::apart) names.pop_back();  // the user's
+                if (!names.empty()) counters_turn->add(names, {receipt->stored, 1});
             } else if (domain_turn) {
                 domain_turn->enter(receipt->stored);
             } else if (!domain.empty()) {
@@ -270,7 +303,9 @@ Result<void> Accounts::report(const User& user, const std::string& service, std:
 
 // The books of a domain say too much now, until they are summed next.
 void Accounts::withdrawn(const User& user) {
-    if (counters_) counters_->mark(user.name());
+    if (!counters_) return;
+    counters_->doubt(user.name());
+    if (!user.domain().empty()) counters_->doubt(account_of_domain(user.domain()));
 }
 
 }  // namespace roost

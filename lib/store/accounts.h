@@ -96,6 +96,13 @@ public:
     // user's other services what the mail holds. Failures are logged, or left for the next time.
     void settle(const User& user);
 
+    // Whom a delivery could not be added to while the dict was away, so that they are to be counted anew: users, and
+    // domains with "@" in front.
+    Result<std::vector<std::string>> doubts() const;
+    // Counts one of them anew. `user`: null for a domain, and for a user that is gone. False: its mailbox, or that of
+    // one of the domain's users, cannot be counted now, which is logged. An Error: the dict cannot be asked.
+    Result<bool> settle_doubt(const std::string& name, const User* user);
+
     // Writes what another service of the user holds; absent figures stay as they are. An Error (misconfigured) without
     // a dict for it.
     Result<void> report(const User& user, const std::string& service, std::optional<std::uint64_t> storage,

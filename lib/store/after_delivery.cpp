@@ -219,11 +219,11 @@ void AfterDelivery::run() {
     while (!stopping_) {
         const std::shared_ptr<Instance> instance = current_();
         const auto roused = [&] { return stopping_ || dirty_; };
-        if (instance->clone() == nullptr && !watch_) {
+        if (instance->clone() == nullptr && instance->authority() == nullptr && !watch_) {
             wanted_.wait(lock, roused);
         } else {
             wanted_.wait_until(lock, next_, [&] { return stopping_.load(); });
-            if (!roused()) wanted_.wait_for(lock, kRound, roused);
+            if (!roused()) wanted_.wait_until(lock, std::min(Clock::now() + kRound, settle_at_), roused);
         }
         if (stopping_) break;
         dirty_ = false;
@@ -248,6 +248,7 @@ void AfterDelivery::round(const std::shared_ptr<Instance>& instance) {
     next_ = Clock::now() + kGather;
     try {
         watch(*instance);
+        settle_at_ = settler_.work(*instance, stopping_);
         Clone* const clone = instance->clone();
         take_right(clone != nullptr);
         if (clone == nullptr) return;

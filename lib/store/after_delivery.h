@@ -1,10 +1,11 @@
-// What is done once mail was delivered: the usage of its user goes into the clone. No verdict waits for it, and none
-// can change because of it.
+// What is done once mail was delivered: the usage of its user goes into the clone, and counters that the delivery could
+// not be added to are put right. No verdict waits for it, and none can change because of it.
 #pragma once
 
 #include "quota/outbox.h"
 #include "store/clone_feed.h"
 #include "store/instance.h"
+#include "store/settle.h"
 
 #include <atomic>
 #include <chrono>
@@ -47,7 +48,7 @@ Drained drain(Outbox::Drain& right, CloneFeed& feed, std::optional<Deadline> dea
 void publish_before_end(Instance& instance, std::span<const std::string> users);
 
 // For a process that serves for long: a thread of its own publishes, and it alone on this machine: the right to drain
-// the outbox stays with it. All functions but start and stop: any thread.
+// the outbox stays with it. The same thread settles doubts. All functions but start and stop: any thread.
 class AfterDelivery {
 public:
     // Asked for the instance in force whenever it is needed.
@@ -110,6 +111,8 @@ private:
     Clock::time_point next_retry_;  // of users whose usage could not be read
     bool unreadable_ = false;
     std::chrono::milliseconds backoff_{0};
+    Settler settler_;
+    Clock::time_point settle_at_;
 };
 
 }  // namespace roost

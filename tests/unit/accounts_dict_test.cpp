@@ -157,6 +157,69 @@ TEST_CASE("dict authority: recount puts the counters right") {
     CHECK(counters(dict, "@x") == Usage{20, 2});
 }
 
+TEST_CASE("dict authority: a count waits for what is visible and not added yet, of users and domains alike") {
+    MemoryDict dict;
+    Fixture f({}, &dict);
+    const User a = f.add("a@x", {20, 2});
+    have(dict, "a@x", 20, 2);
+    have(dict, "@x", 20, 2);
+    dict.slow = std::chrono::milliseconds(100);
+    std::thread delivery([&] { CHECK(f.deliver(a) == Outcome::delivered); });
+    while (scratch::must(f.mda.usage(a, {}, {})) == Usage{20, 2}) std::this_thread::yield();
+    SECTION("a user") { CHECK(scratch::must(f.accounts.recount(a, {})) == Usage{30, 3}); }
+    SECTION("a domain") { CHECK(scratch::must(f.accounts.recount_domain("x")) == Usage{30, 3}); }
+    delivery.join();
+    CHECK(counters(dict, "a@x") == Usage{30, 3});
+    CHECK(counters(dict, "@x") == Usage{30, 3});
+}
+
+TEST_CASE("dict authority: a mark that is left while somebody counts stays until the next count") {
+    MemoryDict dict;
+    Fixture f({}, &dict);
+    const User a = f.add("a@x", {20, 2});
+    have(dict, "a@x", 0, 0);
+    f.accounts.withdrawn(a);
+    CHECK(scratch::must(f.accounts.doubts()).size() == 2);
+    // The message that cannot be added comes while the store is looked at, and the look misses it.
+    f.mda.on_look = [&, done = false]() mutable {
+        if (std::exchange(done, true)) return;
+        f.mda.boxes["a@x"] = {30, 3};
+        f.accounts.withdrawn(a);
+    };
+    CHECK(scratch::must(f.accounts.settle_doubt("a@x", &a)));
+    CHECK(counters(dict, "a@x") == Usage{30, 3});
+    CHECK(scratch::must(f.accounts.settle_doubt("@x", nullptr)));
+    CHECK(scratch::must(f.accounts.doubts()).empty());
+}
+
+TEST_CASE("dict authority: a count that fails leaves the mark") {
+    MemoryDict dict;
+    Fixture f({}, &dict);
+    const User a = f.add("a@x", {20, 2});
+    have(dict, "a@x", 0, 0);
+    f.accounts.withdrawn(a);
+    f.mda.unreadable = "a@x";
+    CHECK_FALSE(scratch::must(f.accounts.settle_doubt("a@x", &a)));
+    dict.down = true;
+    CHECK_FALSE(f.accounts.settle_doubt("a@x", &a));
+    CHECK(scratch::must(f.accounts.doubts()).size() == 2);
+    dict.down = false;
+    f.mda.unreadable.clear();
+    CHECK(scratch::must(f.accounts.settle_doubt("a@x", &a)));
+    CHECK(counters(dict, "a@x") == Usage{20, 2});
+    CHECK(scratch::must(f.accounts.doubts()) == std::vector<std::string>{"@x"});
+}
+
+TEST_CASE("dict authority: names of any kind are marked and found again") {
+    MemoryDict dict;
+    Fixture f({}, &dict);
+    const std::vector<std::string> names{"%41@x", ".hidden@x", "a/b@x", "@", "b", "\x01\x7f@x", "%"};
+    for (const std::string& name : names) f.accounts.withdrawn(f.add(name));
+    auto found = scratch::must(f.accounts.doubts());
+    for (const std::string& name : names) CHECK(std::erase(found, name) == 1);
+    CHECK(found == std::vector<std::string>{"@x"});
+}
+
 TEST_CASE("dict authority: 200 deliveries at once fill room for 100 exactly") {
     MemoryDict dict;
     Fixture f({"quota.messages=100"}, &dict);

@@ -25,6 +25,7 @@ public:
     std::map<std::string, Usage> boxes;  // by user, and by user, "/" and a folder for those counted apart
     std::string unreadable;
     int looks = 0;
+    std::function<void()> on_look;  // while the store is looked at: what it does is not seen
 
     Result<Readiness> check(const User& user) override {
         if (user.allocated("box.name") != nullptr) return Readiness{};
@@ -36,7 +37,11 @@ public:
         if (user.name() == unreadable) return system_error(EIO, "cannot read the mailbox");
         return boxes[box_of(user, account)];
     }
-    Result<Usage> recount(const User& user, const Folder& account) override { return usage(user, account, {}); }
+    Result<Usage> recount(const User& user, const Folder& account) override {
+        auto seen = usage(user, account, {});
+        if (on_look) on_look();
+        return seen;
+    }
     Result<Settings> allocate(const User&) override { return Settings{}; }
     Result<void> release(const User&, const Settings&) override { return {}; }
     Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery, const Message&) override {
@@ -79,6 +84,7 @@ class MemoryDict : public Dict {
 public:
     std::map<std::string, std::string> values;  // "user key": value
     std::atomic<bool> down = false;
+    std::chrono::milliseconds slow{0};  // how long a commit is under way before it does anything
     std::atomic<int> calls = 0;
 
     Result<std::vector<std::optional<std::string>>> get(std::string_view user, std::span<const std::string> keys,
@@ -94,6 +100,7 @@ public:
         return out;
     }
     Result<void> commit(std::span<const DictTransaction> transactions, Deadline) override {
+        std::this_thread::sleep_for(slow);
         const std::lock_guard lock(mutex_);
         ++calls;
         if (down) return broken();
