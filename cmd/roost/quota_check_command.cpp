@@ -28,6 +28,15 @@ void show(Listing& listing, const Warning& warning) {
                  "%");
 }
 
+// A command whose failure makes the status that of a failure, too.
+roost::Command watched(roost::Command command, int& status) {
+    command.failed = [before = std::move(command.failed), &status] {
+        status = kFailure;
+        if (before) before();
+    };
+    return command;
+}
+
 }  // namespace
 
 Result<int> quota_check(const Options& options) {
@@ -49,10 +58,12 @@ Result<int> quota_check(const Options& options) {
         status = kFailure;
     };
     const auto one = [&](std::string_view name) -> Result<void> {
-        auto warnings = warn(**instance, name, [](const roost::Command& command) { run_command(command); });
+        auto warnings =
+            warn(**instance, name, [&](roost::Command command) { run_command(watched(std::move(command), status)); });
         if (!warnings) return std::move(warnings).error();
-        if (!warnings->empty()) warned.emplace_back(name);
-        for (const Warning& warning : *warnings) {
+        if (warnings->failed) status = kFailure;
+        if (!warnings->given.empty()) warned.emplace_back(name);
+        for (const Warning& warning : warnings->given) {
             progress.wipe();
             if (listing) show(*listing, warning);
         }

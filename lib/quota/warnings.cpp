@@ -31,6 +31,18 @@ bool tells_more(const Threshold& a, const Threshold& b) {
     return a.rising ? a.percent > b.percent : a.percent < b.percent;
 }
 
+std::string render_reached(const Reached& reached) {
+    std::string out;
+    for (const Threshold& each : reached) out += (out.empty() ? "" : " ") + each.text();
+    return out;
+}
+
+Reached parse_reached(std::string_view text) {
+    auto parsed = parse_thresholds(trim(text));
+    if (!parsed) return {};
+    return {parsed->begin(), parsed->end()};
+}
+
 std::string amount(const Warning& warning, std::uint64_t number) {
     return warning.threshold.of_messages ? std::to_string(number) : format_size(number);
 }
@@ -55,28 +67,45 @@ Judged judge_thresholds(std::string_view whom, std::span<const Threshold> thresh
         const auto same = std::find_if(out.due.begin(), out.due.end(), [&](const Warning& each) {
             return each.threshold.of_messages == threshold.of_messages && each.threshold.rising == threshold.rising;
         });
-        Warning warning{std::string(whom), threshold, used_of(threshold, used),
-                        limit_of(threshold, limits).value_or(0)};
-        if (same == out.due.end())
-            out.due.push_back(std::move(warning));
-        else if (tells_more(threshold, same->threshold))
-            *same = std::move(warning);
+        if (same == out.due.end()) {
+            out.due.push_back({std::string(whom),
+                               threshold,
+                               used_of(threshold, used),
+                               limit_of(threshold, limits).value_or(0),
+                               {threshold}});
+        } else {
+            same->crossed.push_back(threshold);
+            if (tells_more(threshold, same->threshold)) same->threshold = threshold;
+        }
     }
     // A limit that was lifted leaves nothing to speak of, but what was reached is not any more.
     std::erase_if(out.due, [&](const Warning& each) { return !limit_of(each.threshold, limits); });
     return out;
 }
 
-std::string render_reached(const Reached& reached) {
-    std::string out;
-    for (const Threshold& each : reached) out += (out.empty() ? "" : " ") + each.text();
+void take_back(Reached& reached, std::span<const Threshold> crossed) {
+    for (const Threshold& each : crossed) {
+        if (each.rising)
+            reached.erase(each);
+        else
+            reached.insert(each);
+    }
+}
+
+std::string render_told(const Told& told) {
+    std::string out = render_reached(told.by_message) + "\n";
+    if (told.by_command != told.by_message) out += render_reached(told.by_command) + "\n";
     return out;
 }
 
-Reached parse_reached(std::string_view text) {
-    auto parsed = parse_thresholds(text);
-    if (!parsed) return {};
-    return {parsed->begin(), parsed->end()};
+Told parse_told(std::string_view text) {
+    const std::size_t end = text.find('\n');
+    Told out;
+    out.by_message = out.by_command = parse_reached(text.substr(0, end));
+    if (end == std::string_view::npos || end + 1 == text.size()) return out;
+    text.remove_prefix(end + 1);
+    out.by_command = parse_reached(text.substr(0, text.find('\n')));
+    return out;
 }
 
 Result<std::string> expand_warning(std::string_view pattern, const Warning& warning, std::string_view date) {

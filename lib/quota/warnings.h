@@ -20,6 +20,7 @@ struct Warning {
     Threshold threshold;
     std::uint64_t used = 0;  // bytes or messages, as the threshold has it
     std::uint64_t limit = 0;
+    std::vector<Threshold> crossed = {};  // all that it speaks for, its own threshold included
 
     // What share of the limit is used, in per cent; at least what a rising threshold asks for.
     std::uint64_t percent() const;
@@ -39,9 +40,20 @@ struct Judged {
 Judged judge_thresholds(std::string_view whom, std::span<const Threshold> thresholds, const Limits& limits,
                         const Usage& used, const Reached& before);
 
-// As a line of text, and back. What cannot be read is nothing.
-std::string render_reached(const Reached& reached);
-Reached parse_reached(std::string_view text);
+// So that a warning that could not be given is due again, unless usage is elsewhere by then.
+void take_back(Reached& reached, std::span<const Threshold> crossed);
+
+// What is remembered between two looks. Messages and commands are told of apart: one may fail while the other does not.
+struct Told {
+    Reached by_message;
+    Reached by_command;
+    bool empty() const { return by_message.empty() && by_command.empty(); }
+    bool operator==(const Told&) const = default;
+};
+
+// As lines of text, one if both are the same, and back. What cannot be read is nothing.
+std::string render_told(const Told& told);
+Told parse_told(std::string_view text);
 
 // Puts in %{user} %{percent} %{threshold} %{kind} %{used} %{limit} %{date} and %%: "alice@example.org", "85", "80",
 // "storage", "850.0M", "1.0G", `date`. An Error (misconfigured) names an unknown variable.

@@ -29,11 +29,16 @@ void complain(const Command& command, std::string_view why) {
     log(LogLevel::warning, "command " + command.argv.front() + ": " + std::string(why));
 }
 
+void fail(const Command& command, std::string_view why) {
+    complain(command, why);
+    if (command.failed) command.failed();
+}
+
 // Starts it as the leader of a process group; its words come out of `out`. Its process id, or 0.
 pid_t start(const Command& command, Fd& out) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
-        complain(command, std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): glibc's is
+        fail(command, std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): glibc's is
         return 0;
     }
     out.reset(ends[0]);
@@ -64,7 +69,7 @@ pid_t start(const Command& command, Fd& out) {
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (code == 0) return pid;
-    complain(command, std::strerror(code));  // NOLINT(concurrency-mt-unsafe): glibc's is
+    fail(command, std::strerror(code));  // NOLINT(concurrency-mt-unsafe): glibc's is
     return 0;
 }
 
@@ -107,17 +112,17 @@ void run_command(const Command& command, const std::atomic<bool>* stop) {
     read_words(out.get(), text);
     log_words(command, text);
     if (killed) {
-        complain(command, "it took longer than quota.warning-timeout and was killed");
+        fail(command, "it took longer than quota.warning-timeout and was killed");
     } else if (WIFSIGNALED(status)) {
-        complain(command, "it was ended by signal " + std::to_string(WTERMSIG(status)));
+        fail(command, "it was ended by signal " + std::to_string(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) != 0) {
-        complain(command, "it ended with status " + std::to_string(WEXITSTATUS(status)));
+        fail(command, "it ended with status " + std::to_string(WEXITSTATUS(status)));
     }
 }
 
 void run_detached(const Command& command) {
     const pid_t pid = ::fork();
-    if (pid < 0) complain(command, std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): glibc's is
+    if (pid < 0) fail(command, std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): glibc's is
     if (pid != 0) return;
     ::setsid();
     const Fd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -137,11 +142,16 @@ CommandQueue::~CommandQueue() {
 }
 
 void CommandQueue::add(Command command) {
-    const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= kMostWaiting) return complain(command, "it is not run, since too many are to be run");
-    waiting_.push_back(std::move(command));
-    if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
-    wake_.notify_one();
+    {
+        const std::lock_guard lock(mutex_);
+        if (waiting_.size() < kMostWaiting) {
+            waiting_.push_back(std::move(command));
+            if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
+            wake_.notify_one();
+            return;
+        }
+    }
+    fail(command, "it is not run, since too many are to be run");
 }
 
 void CommandQueue::work() {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -15,6 +16,7 @@ namespace roost {
 struct Command {
     std::vector<std::string> argv;  // the program's path first
     std::chrono::milliseconds timeout{0};
+    std::function<void()> failed = {};  // called when it could not be run, or not to a good end; may be empty
 };
 
 // Runs it and waits until it ends, its time is up and it has been killed with all that it started, or `stop` becomes

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -16,28 +17,36 @@ namespace roost {
 namespace {
 
 constexpr std::size_t kMostState = 65536;
+constexpr const char* kUsers = "users";
+constexpr const char* kDomains = "domains";
 constexpr std::size_t kMostTemplate = 256UL * 1024;
 
-// Whose usage is looked at.
-struct Subject {
-    std::string whom;
-    std::string folder;  // below STATE/warnings
+// A file below STATE/warnings.
+struct Place {
+    std::string folder;
     std::string file;
-    std::vector<Threshold> thresholds;
-    std::optional<Account> account;  // none: it has no limits
 };
 
-// What was reached, on disk.
+// Whose usage is looked at, and what is to be done about it.
+struct Subject {
+    std::string whom;
+    Place place;
+    std::vector<Threshold> thresholds;
+    std::optional<Account> account;  // none: it has no limits
+    std::string message;             // the file with the message to put into the mailbox; may be empty
+    std::string command;             // the program to run; may be empty
+};
+
+// What was told, on disk.
 class State {
 public:
     State(Files& files, std::string_view state)
         : files_(files), top_(std::string(state) + "/warnings"), owner_(state) {}
 
-    Result<Reached> read(const Subject& subject) {
-        const std::string folder = top_ + "/" + subject.folder;
-        auto text = files_.read_small({AT_FDCWD, {}}, folder + "/" + subject.file, kMostState);
-        if (text) return parse_reached(trim(std::string_view(*text).substr(0, text->find('\n'))));
-        if (text.error().sys == ENOENT) return Reached();
+    Result<Told> read(const Place& place) {
+        auto text = files_.read_small({AT_FDCWD, {}}, top_ + "/" + place.folder + "/" + place.file, kMostState);
+        if (text) return parse_told(*text);
+        if (text.error().sys == ENOENT) return Told();
         return std::move(text).error();
     }
 
@@ -55,17 +64,39 @@ public:
     }
 
     // Under the lock.
-    Result<void> write(const Subject& subject, const Reached& reached) {
-        const std::string folder = top_ + "/" + subject.folder;
+    Result<void> write(const Place& place, const Told& told) {
+        const std::string folder = top_ + "/" + place.folder;
         auto dir = make_dir(folder);
         if (!dir) return std::move(dir).error();
-        if (reached.empty()) return files_.unlink({dir->get(), folder}, subject.file);
+        if (told.empty()) return files_.unlink({dir->get(), folder}, place.file);
         const std::string fresh = top_ + "/new";
         auto fd = files_.open({AT_FDCWD, {}}, fresh, O_WRONLY | O_CREAT | O_TRUNC, kMode);
         if (!fd) return std::move(fd).error();
         if (auto given = give(fd->get(), fresh); !given) return given;
-        if (auto done = files_.write(fd->get(), render_reached(reached) + "\n", fresh); !done) return done;
-        return files_.rename({AT_FDCWD, {}}, fresh, {dir->get(), folder}, subject.file);
+        if (auto done = files_.write(fd->get(), render_told(told), fresh); !done) return done;
+        return files_.rename({AT_FDCWD, {}}, fresh, {dir->get(), folder}, place.file);
+    }
+
+    // Forgets that a warning was given, by one of the ways that Told has.
+    void take_back(const Place& place, Reached Told::*way, const Warning& warning) {
+        const auto attempt = [&]() -> Result<void> {
+            auto held = lock();
+            if (!held) return std::move(held).error();
+            auto told = read(place);
+            if (!told) return std::move(told).error();
+            roost::take_back(*told.*way, warning.crossed);
+            return write(place, *told);
+        };
+        if (auto done = attempt(); !done)
+            log(LogLevel::warning, "the warning for " + warning.whom + " is not tried again: " + done.error().text());
+    }
+
+    Result<void> forget(const Place& place) {
+        if (const auto there = files_.stat({AT_FDCWD, {}}, top_ + "/" + place.folder + "/" + place.file);
+            !there && there.error().sys == ENOENT)
+            return {};
+        auto held = lock();
+        return held ? write(place, {}) : Result<void>(std::move(held).error());
     }
 
 private:
@@ -92,13 +123,34 @@ private:
     std::string owner_;
 };
 
-// What is due now. The usual case, in which nothing has changed, takes no lock and writes nothing.
-Result<std::vector<Warning>> take_due(Instance& instance, const User& user, const Subject& subject) {
-    if (subject.thresholds.empty()) return std::vector<Warning>();
-    State state(instance.files(), instance.config().text("store.state"));
-    Judged judged;
+// What is due now.
+struct Due {
+    std::vector<Warning> messages;
+    std::vector<Warning> commands;
+    std::vector<Warning> all;  // each once
+};
+
+Due due_of(const Subject& subject, const Judged& by_message, const Judged& by_command) {
+    Due out;
+    const bool nothing_to_do = subject.message.empty() && subject.command.empty();
+    if (nothing_to_do || !subject.message.empty()) out.all = by_message.due;
+    if (!subject.message.empty()) out.messages = by_message.due;
+    if (subject.command.empty()) return out;
+    out.commands = by_command.due;
+    for (const Warning& warning : by_command.due)
+        if (std::none_of(out.all.begin(), out.all.end(),
+                         [&](const Warning& other) { return other.threshold == warning.threshold; }))
+            out.all.push_back(warning);
+    return out;
+}
+
+// From here on it is told. The usual case, in which nothing has changed, takes no lock and writes nothing.
+Result<Due> take_due(Instance& instance, const User& user, const Subject& subject, State& state) {
+    if (subject.thresholds.empty()) return Due();
+    Judged by_message;
+    Judged by_command;
     const auto look = [&]() -> Result<bool> {
-        auto before = state.read(subject);
+        auto before = state.read(subject.place);
         if (!before) return std::move(before).error();
         Usage used;
         if (subject.account) {
@@ -107,20 +159,25 @@ Result<std::vector<Warning>> take_due(Instance& instance, const User& user, cons
             used = {books->storage + subject.account->elsewhere.storage,
                     books->messages + subject.account->elsewhere.messages};
         }
-        judged = judge_thresholds(subject.whom, subject.thresholds,
-                                  subject.account ? subject.account->limits : Limits(), used, *before);
-        return judged.reached != *before;
+        const auto judge = [&](const Reached& told) {
+            return judge_thresholds(subject.whom, subject.thresholds,
+                                    subject.account ? subject.account->limits : Limits(), used, told);
+        };
+        by_message = judge(before->by_message);
+        by_command = judge(before->by_command);
+        return *before != Told{by_message.reached, by_command.reached};
     };
     auto changed = look();
     if (!changed) return std::move(changed).error();
-    if (!*changed) return std::vector<Warning>();
+    if (!*changed) return Due();
     auto lock = state.lock();
     if (!lock) return std::move(lock).error();
     changed = look();
     if (!changed) return std::move(changed).error();
-    if (!*changed) return std::vector<Warning>();
-    if (auto done = state.write(subject, judged.reached); !done) return std::move(done).error();
-    return std::move(judged.due);
+    if (!*changed) return Due();
+    auto done = state.write(subject.place, {by_message.reached, by_command.reached});
+    if (!done) return std::move(done).error();
+    return due_of(subject, by_message, by_command);
 }
 
 // As RFC 5322 section 3.3 has it.
@@ -181,9 +238,8 @@ Result<void> put_message(Instance& instance, const User& user, const Warning& wa
     return {};
 }
 
-Result<void> start_command(const Warning& warning, std::string_view words, std::chrono::milliseconds timeout,
-                           const StartCommand& start) {
-    Command command{{}, timeout};
+Result<Command> command_of(const Config& config, const Warning& warning, std::string_view words) {
+    Command command{{}, config.duration("quota.warning-timeout"), {}};
     const std::string date = date_now();
     for (const std::string& word : parse_words(words)) {
         auto expanded = expand_warning(word, warning, date);
@@ -196,53 +252,84 @@ Result<void> start_command(const Warning& warning, std::string_view words, std::
     }
     if (!command.argv.front().starts_with('/'))
         return config_error("quota.warning-command", "it is no absolute path", "write /usr/bin/... or the like");
-    start(std::move(command));
-    return {};
+    return command;
 }
 
-void give(Instance& instance, const User& user, const Warning& warning, const StartCommand& start) {
-    const Config& config = instance.config();
-    const bool of_user = warning.whom == user.name();
-    const std::string_view message = user.settings().text("quota.warning-message");
-    const std::string_view command = config.text("quota.warning-command");
-    const auto attempt = [&](Result<void> done) {
-        if (!done) log(LogLevel::warning, "no warning for " + warning.whom + ": " + done.error().text());
-    };
-    if (of_user && !message.empty()) attempt(put_message(instance, user, warning, std::string(message)));
-    if (!trim(command).empty())
-        attempt(start_command(warning, command, config.duration("quota.warning-timeout"), start));
-}
+// Gives what is due of one subject. What fails is taken back, so that it is tried at the next look.
+class Giving {
+public:
+    Giving(Instance& instance, const User& user, const Subject& subject, State& state)
+        : instance_(instance), user_(user), subject_(subject), state_(state) {}
+
+    void put(const Warning& warning) {
+        if (auto done = put_message(instance_, user_, warning, subject_.message); !done)
+            fail(warning, &Told::by_message, done.error());
+    }
+
+    void run(const Warning& warning, const StartCommand& start) {
+        auto command = command_of(instance_.config(), warning, subject_.command);
+        if (!command) return fail(warning, &Told::by_command, command.error());
+        // The command may outlive all that is here.
+        command->failed = [state_dir = std::string(instance_.config().text("store.state")), place = subject_.place,
+                           warning] {
+            Files files;
+            State(files, state_dir).take_back(place, &Told::by_command, warning);
+        };
+        start(*std::move(command));
+    }
+
+    bool failed() const { return failed_; }
+
+private:
+    void fail(const Warning& warning, Reached Told::*way, const Error& error) {
+        failed_ = true;
+        log(LogLevel::warning,
+            "no warning for " + warning.whom + ", which is tried again at the next look: " + error.text());
+        state_.take_back(subject_.place, way, warning);
+    }
+
+    Instance& instance_;
+    const User& user_;
+    const Subject& subject_;
+    State& state_;
+    bool failed_ = false;
+};
 
 // What has thresholds at a user.
-Result<std::vector<Subject>> subjects_of(Accounts& accounts, const User& user) {
+Result<std::vector<Subject>> subjects_of(const Config& config, Accounts& accounts, const User& user) {
     std::vector<Subject> out;
-    const auto add = [&](std::string whom, std::string folder, std::string_view pattern,
+    const std::string command(trim(config.text("quota.warning-command")));
+    const auto add = [&](std::string whom, std::string folder, std::string_view name,
                          std::string_view key) -> Result<void> {
         auto thresholds = parse_thresholds(user.settings().text(key));
         if (!thresholds) return std::move(thresholds).error();
         if (thresholds->empty()) return {};
-        auto path = expand_path(key, pattern, user);
-        if (!path) return std::move(path).error();
-        out.push_back({std::move(whom), std::move(folder), path->substr(1), *std::move(thresholds), std::nullopt});
+        out.push_back({std::move(whom),
+                       {std::move(folder), path_component(name)},
+                       *std::move(thresholds),
+                       std::nullopt,
+                       {},
+                       command});
         return {};
     };
-    if (auto done = add(user.name(), "users", "/%{user}", "quota.warning"); !done) return std::move(done).error();
+    if (auto done = add(user.name(), kUsers, user.name(), "quota.warning"); !done) return std::move(done).error();
+    if (!out.empty()) out.front().message = user.settings().text("quota.warning-message");
     if (!user.domain().empty()) {
-        auto done = add("@" + std::string(user.domain()), "domains", "/%{domain}", "domain-quota.warning");
+        auto done = add("@" + std::string(user.domain()), kDomains, user.domain(), "domain-quota.warning");
         if (!done) return std::move(done).error();
     }
     if (out.empty()) return out;
     for (Account& account : accounts.charged(user, {}))
         for (Subject& subject : out)
-            if (account.kind == (subject.folder == "users" ? Account::Kind::mailbox : Account::Kind::domain))
+            if (account.kind == (subject.place.folder == kUsers ? Account::Kind::mailbox : Account::Kind::domain))
                 subject.account = account;
     return out;
 }
 
 }  // namespace
 
-Result<std::vector<Warning>> warn(Instance& instance, std::string_view name, const StartCommand& start) {
-    std::vector<Warning> out;
+Result<Warned> warn(Instance& instance, std::string_view name, const StartCommand& start) {
+    Warned out;
     auto record = instance.db().find(name);
     if (!record) return std::move(record).error();
     if (!*record) return out;
@@ -251,15 +338,17 @@ Result<std::vector<Warning>> warn(Instance& instance, std::string_view name, con
     auto ready = instance.mda().check(*user);
     if (!ready) return std::move(ready).error();
     if (!ready->complete()) return out;
-    auto subjects = subjects_of(instance.accounts(), *user);
+    auto subjects = subjects_of(instance.config(), instance.accounts(), *user);
     if (!subjects) return std::move(subjects).error();
+    State state(instance.files(), instance.config().text("store.state"));
     for (const Subject& subject : *subjects) {
-        auto due = take_due(instance, *user, subject);
+        auto due = take_due(instance, *user, subject, state);
         if (!due) return std::move(due).error();
-        for (Warning& warning : *due) {
-            give(instance, *user, warning, start);
-            out.push_back(std::move(warning));
-        }
+        Giving giving(instance, *user, subject, state);
+        for (const Warning& warning : due->messages) giving.put(warning);
+        for (const Warning& warning : due->commands) giving.run(warning, start);
+        out.given.insert(out.given.end(), due->all.begin(), due->all.end());
+        out.failed = out.failed || giving.failed();
     }
     return out;
 }
@@ -267,6 +356,10 @@ Result<std::vector<Warning>> warn(Instance& instance, std::string_view name, con
 void warn_after_delivery(Instance& instance, std::string_view name, const StartCommand& start) {
     auto done = warn(instance, name, start);
     if (!done) log(LogLevel::warning, "whether " + std::string(name) + " is to be warned: " + done.error().text());
+}
+
+Result<void> forget_warnings(Files& files, const std::string& state, const std::string& user) {
+    return State(files, state).forget({kUsers, path_component(user)});
 }
 
 }  // namespace roost

@@ -22,7 +22,7 @@ std::vector<std::string> walk(const std::string& thresholds, const Limits& limit
     Reached reached;
     for (const Usage& used : usages) {
         const Judged judged = judge_thresholds("a", *parse_thresholds(thresholds), limits, used, reached);
-        reached = parse_reached(render_reached(judged.reached));
+        reached = parse_told(render_told({judged.reached, judged.reached})).by_message;
         CHECK(reached == judged.reached);
         std::string due;
         for (const Warning& each : judged.due) due += (due.empty() ? "" : " ") + each.threshold.text();
@@ -115,10 +115,49 @@ TEST_CASE("warnings: a limit of 0 is reached at once, and numbers of any size ar
 
 TEST_CASE("warnings: a threshold that is no longer asked for is forgotten") {
     const Judged judged = judge_thresholds("a", *parse_thresholds("storage>80%"), limits(100), {90, 0},
-                                           parse_reached("storage>50% storage>80%"));
+                                           parse_told("storage>50% storage>80%\n").by_message);
     CHECK(judged.due.empty());
-    CHECK(render_reached(judged.reached) == "storage>80%");
-    CHECK(parse_reached("nonsense").empty());
+    CHECK(render_told({judged.reached, judged.reached}) == "storage>80%\n");
+    CHECK(parse_told("nonsense").empty());
+}
+
+TEST_CASE("warnings: what messages and commands told is kept apart where it differs") {
+    const Reached some{{false, true, 80}, {true, false, 50}};
+    const std::vector<std::pair<Told, std::string>> rows{
+        {{some, some}, "storage>80% messages<50%\n"},
+        {{some, {}}, "storage>80% messages<50%\n\n"},
+        {{{}, some}, "\nstorage>80% messages<50%\n"},
+        {{{}, {}}, "\n"},
+    };
+    for (const auto& [told, text] : rows) {
+        CHECK(render_told(told) == text);
+        CHECK(parse_told(text) == told);
+    }
+    CHECK(parse_told("") == Told{});
+    CHECK(parse_told("storage>80%").by_command == Reached{{false, true, 80}});
+}
+
+TEST_CASE("warnings: one that could not be given is due again, with all that it spoke for") {
+    const auto thresholds = *parse_thresholds("storage>80% storage>95% storage<80% storage<50%");
+    const auto judge = [&](std::uint64_t used, const Reached& before) {
+        return judge_thresholds("a", thresholds, limits(100), {used, 0}, before);
+    };
+    Judged judged = judge(96, {});
+    REQUIRE(judged.due.size() == 1);
+    Reached taken = judged.reached;
+    take_back(taken, judged.due[0].crossed);
+    REQUIRE(judge(97, taken).due.size() == 1);
+    CHECK(judge(97, taken).due[0].threshold.text() == "storage>95%");
+    CHECK(judge(90, taken).due[0].threshold.text() == "storage>80%");
+    CHECK(judge(60, judge(96, {}).reached).due[0].threshold.text() == "storage<80%");
+
+    judged = judge(10, judged.reached);
+    REQUIRE(judged.due.size() == 1);
+    CHECK(judged.due[0].threshold.text() == "storage<50%");
+    taken = judged.reached;
+    take_back(taken, judged.due[0].crossed);
+    CHECK(judge(20, taken).due[0].threshold.text() == "storage<50%");
+    CHECK(judge(60, taken).due[0].threshold.text() == "storage<80%");
 }
 
 TEST_CASE("warnings: what is put into a text") {
