@@ -9,6 +9,7 @@
 #include "output.h"
 #include "records.h"
 #include "store/after_delivery.h"
+#include "store/forget_user.h"
 #include "store/instance.h"
 #include "terminal.h"
 
@@ -16,6 +17,12 @@ namespace roost::cli {
 namespace {
 
 constexpr std::chrono::seconds kPatience(60);
+
+// What is kept of the user beside the mail.
+void forget(const Config& config, const std::string& name) {
+    Files files;
+    for (const Error& error : forget_user(config, files, name)) print_error(error);
+}
 
 // The user's keys in the clone go as well.
 void remove_from_clone(Config config, const std::string& name) {
@@ -39,6 +46,7 @@ Result<int> remove_record(const Options& options, const Config& config, const st
     auto removed = (*db)->remove_user(name, false);
     if (!removed) return std::move(removed).error();
     if (!*removed) return no_such("user", name);
+    forget(config, name);
     remove_from_clone(config, name);
     if (!options.verbose) return kSuccess;
     std::cout << "removed " << name << '\n';
@@ -95,6 +103,7 @@ Result<int> purge(Instance& instance, const std::string& name) {
     }
     auto removed = db.remove_user(name, true);
     if (!removed) return half_done(std::move(removed).error(), name);
+    forget(instance.config(), name);
     publish_before_end(instance, std::array{name});
     return kSuccess;
 }

@@ -31,7 +31,8 @@ SettingTable table_of_section(const std::string& dir, std::string_view section) 
     return {};
 }
 
-// The dict that `key` names, or null if the setting is empty.
+}  // namespace
+
 Result<std::unique_ptr<Dict>> dict_of(const Config& config, std::string_view key) {
     const std::string_view uri = config.text(key);
     if (uri.empty()) return std::unique_ptr<Dict>();
@@ -42,8 +43,6 @@ Result<std::unique_ptr<Dict>> dict_of(const Config& config, std::string_view key
     }
     return std::unique_ptr<Dict>(std::make_unique<RestingDict>(*std::move(dict), kRest));
 }
-
-}  // namespace
 
 Result<Config> load_config(const std::string& path, const std::vector<std::string>& overrides) {
     auto file = ConfigFile::read(path, overrides);

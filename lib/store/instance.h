@@ -24,6 +24,10 @@ inline constexpr const char* kDefaultConfigPath = "/etc/roost/roost.conf";
 // settings of other installed modules, with theirs). Opens nothing else.
 Result<Config> load_config(const std::string& path, const std::vector<std::string>& overrides);
 
+// The dict that the setting `key` names, which is not asked again for some seconds after it failed; null if the setting
+// is empty. Connects to nothing. Errors (misconfigured) name the setting.
+Result<std::unique_ptr<Dict>> dict_of(const Config& config, std::string_view key);
+
 // A configuration with its database, modules and mail store. Not movable: the parts refer to each other.
 class Instance {
 public:

@@ -90,4 +90,14 @@ Result<void> Unified::report(const std::string& user, const std::string& service
     return done;
 }
 
+Result<void> Unified::forget(const std::string& user, const std::string& service) {
+    auto gone = known_.remove(user);
+    DictTransaction transaction{user, {}};
+    for (const char* kind : {kDictStorage, kDictMessages})
+        transaction.changes.push_back({DictChange::Kind::unset, key_of(kind, service), {}, 0});
+    auto done = dict_.commit({&transaction, 1}, Deadline::in(kPatience));
+    if (done && !gone) return std::move(gone).error();
+    return done;
+}
+
 }  // namespace roost

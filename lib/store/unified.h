@@ -28,6 +28,8 @@ public:
     // Writes what a service, or the mail, holds; absent figures stay as they are. Waits as long.
     Result<void> report(const std::string& user, const std::string& service, std::optional<std::uint64_t> storage,
                         std::optional<std::uint64_t> messages);
+    // Forgets a user that is gone, and unsets what `service` holds. Waits as long.
+    Result<void> forget(const std::string& user, const std::string& service);
 
 private:
     struct Known {

@@ -66,6 +66,14 @@ def test_overcommit_is_allowed_and_the_users_own_limits_hold_too(domain):
     assert [outcome(domain.deliver(BOB)) for _ in range(2)] == [DELIVERED, FULL]
 
 
+@pytest.mark.parametrize("flags", [[], ["--purge", "--yes"]])
+def test_who_is_removed_leaves_room_in_the_domain_at_once(domain, flags):
+    limit(domain, domain__messages=2)
+    assert [outcome(domain.deliver(user)) for user in (ALICE, BOB, ALICE)] == [DELIVERED, DELIVERED, FULL]
+    assert domain.roost("user", "remove", BOB, *flags).returncode == 0
+    assert [outcome(domain.deliver(ALICE)) for _ in range(2)] == [DELIVERED, FULL]
+
+
 def test_domain_limits_come_from_plan_and_file_too(domain):
     domain.configure({"domain-quota.messages": 0})
     assert outcome(domain.deliver(ALICE)) == FULL

@@ -1,6 +1,9 @@
 """Counters in a real Redis as the authority, and services that share a user's limits through it."""
 
+import concurrent.futures
 import json
+import signal
+import threading
 
 import pytest
 
@@ -106,6 +109,177 @@ def test_roostd_takes_mail_again_when_the_dict_is_back(counted, redis):
         assert say() == "451 4.3.0"
         redis.start()
         until(lambda: say() == "250 2.1.5", "mail is taken again")
+
+
+FREE = [f"free{n}@example.org" for n in range(4)]
+
+
+@pytest.fixture
+def kept(alice, tmp_path):
+    """Alice may have 50 messages, others what they like; all have counters, and so has their domain, in a Redis that
+    keeps them while it is away. Each has one message."""
+    with Redis(tmp_path / "kept", appendonly="yes", appendfsync="always") as server:
+        alice.configure({"quota.authority": "dict", "quota.dict": server.uri})
+        alice.roost("user", "set", ALICE, "quota.messages=50")
+        alice.roost("domain", "set", "example.org", "domain-quota.messages=1000")
+        for user in FREE:
+            alice.add(user)
+        for user in [ALICE, *FREE]:
+            assert outcome(alice.deliver(user)) == DELIVERED
+        assert alice.roost("quota", "show", "--all").returncode == 0
+        alice.roost("domain", "unset", "example.org", "domain-quota.messages")
+        alice.redis = server
+        yield alice
+
+
+def counted_as(site, **messages):
+    """Whether the counters say so: of the users of this local part, or of the domain."""
+    keys = site.redis.keys()
+    names = {name: f"{name}@example.org" if name != "domain" else "@example.org" for name in messages}
+    return all((keys.get(f"{names[name]}/quota/messages"), keys.get(f"{names[name]}/quota/storage")) ==
+               (str(count), str(count * len(SAMPLE))) for name, count in messages.items())
+
+
+def marks(site):
+    return sorted(path.name for path in (site.state / "recount").glob("[!.]*"))
+
+
+AFTER_OUTAGE = {"alice": 1, "free0": 4, "free1": 4, "free2": 4, "free3": 4, "domain": 17}
+
+
+def test_roostd_counts_anew_whom_an_outage_missed_with_nobodys_help(kept):
+    with Daemon(kept) as daemon, daemon.client() as client:
+        kept.redis.stop()
+        for i in range(3):
+            replies = client.deliver(SAMPLE, *FREE)
+            assert all(reply.startswith("250 ") for reply in replies), replies
+        assert marks(kept) == sorted([*FREE, "@example.org"])
+        kept.redis.start()
+        until(lambda: not marks(kept), "the marks to go")
+        assert counted_as(kept, **AFTER_OUTAGE)
+        assert [reply[:3] for reply in client.deliver(SAMPLE, ALICE)] == ["250"]
+    assert "counted anew" in kept.log.read_text()
+
+
+def test_marks_outlive_processes_and_one_that_ends_while_it_counts(kept):
+    kept.redis.stop()
+    for user in 3 * FREE:
+        assert outcome(kept.deliver(user)) == DELIVERED
+    with Daemon(kept) as daemon:
+        daemon.stop(signal.SIGKILL)
+    assert marks(kept) == sorted([*FREE, "@example.org"])
+    with Daemon(kept):
+        kept.redis.start()
+        until(lambda: not marks(kept), "the marks to go")
+    assert counted_as(kept, **AFTER_OUTAGE)
+
+
+def test_a_recount_of_all_counts_anew_whom_an_outage_missed(kept):
+    kept.redis.stop()
+    for user in 3 * FREE:
+        assert outcome(kept.deliver(user)) == DELIVERED
+    assert kept.roost("quota", "recount", "--all").returncode == 1
+    assert marks(kept) == sorted([*FREE, "@example.org"])
+    kept.sql("DELETE FROM users WHERE name = ?", (FREE[3],))
+    kept.redis.start()
+    result = kept.roost("quota", "recount", "--all")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert marks(kept) == []
+    assert counted_as(kept, alice=1, free0=4, free1=4, free2=4, domain=13)
+    assert f"{FREE[3]}/quota/messages" not in kept.redis.keys()
+
+
+def test_who_has_no_counters_gets_none_by_an_outage(kept):
+    kept.add("new@example.net")
+    kept.redis.stop()
+    assert outcome(kept.deliver("new@example.net")) == DELIVERED
+    assert marks(kept) == ["@example.net", "new@example.net"]
+    with Daemon(kept):
+        kept.redis.start()
+        until(lambda: not marks(kept), "the marks to go")
+    assert not [key for key in kept.redis.keys() if "example.net" in key]
+
+
+def test_a_mailbox_that_cannot_be_counted_keeps_its_mark_and_nobody_elses(kept):
+    kept.redis.stop()
+    for user in FREE:
+        assert outcome(kept.deliver(user)) == DELIVERED
+    box = kept.maildir(FREE[1])
+    box.rename(box.with_name("away"))
+    with Daemon(kept) as daemon:
+        kept.redis.start()
+        until(lambda: marks(kept) == sorted([FREE[1], "@example.org"]), "the others' marks to go")
+        box.with_name("away").rename(box)
+        daemon.stop()
+    with Daemon(kept):
+        until(lambda: not marks(kept), "the marks to go")
+    assert counted_as(kept, free0=2, free1=2, domain=9)
+
+
+@pytest.mark.parametrize("limit", ["unlimited", "1000000"])
+def test_a_recount_while_mail_comes_counts_each_message_once(kept, limit):
+    kept.roost("user", "set", FREE[0], f"quota.messages={limit}")
+    kept.roost("domain", "set", "example.org", "domain-quota.messages=1000000")
+    done = threading.Event()
+    with Daemon(kept) as daemon, concurrent.futures.ThreadPoolExecutor(6) as pool:
+
+        def send(number):
+            sent = 0
+            with daemon.client() as client:
+                while not done.is_set():
+                    [reply] = client.deliver(SAMPLE + b"%d\n" % number, FREE[0])
+                    assert reply.startswith("250 "), reply
+                    sent += 1
+            return sent
+
+        clients = [pool.submit(send, number) for number in range(6)]
+        try:
+            for _ in range(15):
+                assert kept.roost("quota", "recount", "--all").returncode == 0
+        finally:
+            done.set()
+        sent = sum(client.result() for client in clients)
+    assert marks(kept) == []
+    result = kept.roost("quota", "recount", "--all", "--check")
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert kept.redis.keys()[f"{FREE[0]}/quota/messages"] == str(1 + sent)
+
+
+@pytest.mark.parametrize("flags", [[], ["--purge", "--yes"]])
+def test_a_user_who_is_removed_leaves_neither_counters_nor_state_behind(kept, flags):
+    kept.configure({"quota.unified.dict": kept.redis.uri, "quota.unified.services": "files", "quota.unified": "yes",
+                    "quota.warning": "messages>1%"})
+    kept.roost("domain", "set", "example.org", "domain-quota.messages=1000", "domain-quota.warning=messages>90%")
+    assert outcome(kept.deliver(ALICE)) == DELIVERED
+    assert kept.roost("quota", "report", ALICE, "files", "messages=7").returncode == 0
+    assert outcome(kept.deliver(ALICE)) == DELIVERED
+    (kept.state / "recount" / ALICE).write_text("")
+    assert {path.parent.name for path in kept.state.rglob(ALICE)} == {"users", "recount", "unified"}
+    result = kept.roost("user", "remove", ALICE, *flags)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert list(kept.state.rglob(ALICE)) == []
+    # What another service holds is that service's business.
+    assert [key for key in kept.redis.keys() if key.startswith(ALICE)] == [f"{ALICE}/quota/messages/files"]
+    # The domain has less in it now, and a new user of that name has what is in the mailbox.
+    assert outcome(kept.deliver(FREE[0])) == DELIVERED
+    assert counted_as(kept, domain=5)
+    kept.add(ALICE, '{"quota.messages": "9"}')
+    kept.roost("user", "allocate", ALICE)
+    [row] = json.loads(kept.roost("quota", "show", ALICE, "--json").stdout)
+    assert row["usage"]["messages"] == (0 if flags else 3)
+
+
+def test_counters_of_a_user_who_is_removed_during_an_outage_go_once_the_dict_is_back(kept):
+    kept.redis.stop()
+    result = kept.roost("user", "remove", ALICE)
+    assert result.returncode == 0
+    assert b"roostd" in result.stderr
+    assert marks(kept) == sorted([ALICE, "@example.org"])
+    with Daemon(kept):
+        kept.redis.start()
+        until(lambda: not marks(kept), "the marks to go")
+    assert not [key for key in kept.redis.keys() if key.startswith(ALICE)]
+    assert counted_as(kept, domain=4)
 
 
 def test_an_authority_without_a_dict_is_refused_at_the_start(alice):
