@@ -196,6 +196,12 @@ Result<struct stat> Files::stat(DirRef dir, const std::string& name) {
     return system_error(errno, "cannot look at " + in(dir, name));
 }
 
+std::optional<std::int64_t> Files::made(int fd) {
+    struct statx st {};
+    if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &st) != 0 || (st.stx_mask & STATX_BTIME) == 0) return std::nullopt;
+    return st.stx_btime.tv_sec;
+}
+
 Result<Fd> Files::make_path(const std::string& path, mode_t mode) {
     // What is above need not be readable to be passed through.
     constexpr int kPass = O_PATH | O_DIRECTORY;

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,6 +72,8 @@ public:
     virtual Result<void> sync_volume(int fd, std::string_view path);
     // fstatat(2) without following a link. ENOENT comes back as an Error with sys == ENOENT.
     virtual Result<struct stat> stat(DirRef dir, const std::string& name);
+    // When an open file was made, in seconds since 1970; nothing where the file system does not tell.
+    virtual std::optional<std::int64_t> made(int fd);
 
     // Makes `path` (absolute) and what is missing above it with `mode`, and syncs each parent it changed, so that the
     // new directories survive a power cut. Follows links: for paths that administrators own.

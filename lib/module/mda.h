@@ -106,7 +106,8 @@ public:
     // What the books of an account say, never a walk in the common case. `account`: empty for the mailbox without the
     // folders that folder_rules() counts apart or nowhere; else one that it counts apart, which need not exist. Where
     // they say that `coming` on top would exceed the account's limits and may be out of date, and where they were kept
-    // under other rules, the module looks at the store before it answers.
+    // under other rules, the module looks at the store before it answers. With nothing coming nobody is refused because
+    // of the answer, so that a look some minutes ago is good enough.
     virtual Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) = 0;
     // The truth of an account, by looking at the store; puts the books right.
     virtual Result<Usage> recount(const User& user, const Folder& account) = 0;

@@ -66,6 +66,12 @@ bool is_old(Files& files, const Mailbox& mailbox) {
     return !st || std::time(nullptr) - st->st_mtime >= kStaleSeconds;
 }
 
+// A count is a new file, whoever makes it. False where the file system does not tell.
+bool counted_lately(Files& files, const ReadBooks& books) {
+    const std::time_t age = std::time(nullptr) - files.made(books.file.get()).value_or(0);
+    return age >= 0 && age < kStaleSeconds;
+}
+
 // Puts a new file in place of the old one, with its stamp. The stamp comes first: a file with another's stamp is
 // counted anew, whoever was killed or faster in between.
 Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, const Count& count) {
@@ -123,6 +129,7 @@ Result<Usage> usage(Files& files, Mailbox& mailbox, const Terms& terms, const Us
     if (*books) {
         const SizeFile& said = **books;
         if (fits(said.used, terms.limits, coming) || (said.lines == 1 && !is_old(files, mailbox))) return said.used;
+        if (coming == Usage{} && mailbox.books && counted_lately(files, *mailbox.books)) return said.used;
     }
     Result<void> written;
     auto counted = count_anew(files, mailbox, terms, written);

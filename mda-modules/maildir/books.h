@@ -27,7 +27,8 @@ Terms terms_of(const User& user, const FolderRules& rules, const Folder& account
 
 // What maildirsize says. Counts the mailbox where the file is missing, too long or not to be trusted, where it was
 // written under other terms, and where `coming` on top would exceed the limits and the file says more than a count just
-// made, or is 15 minutes old. Here and below `mailbox` is the account's: for a folder, see open_folder_books().
+// made, or is 15 minutes old. With nothing coming nobody is refused: then only if the count is 15 minutes old. Here and
+// below `mailbox` is the account's: for a folder, see open_folder_books().
 Result<Usage> usage(Files& files, Mailbox& mailbox, const Terms& terms, const Usage& coming);
 
 // Counts the mailbox and writes maildirsize with what it found, or removes it where deliveries went on meanwhile.

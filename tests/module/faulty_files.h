@@ -31,6 +31,8 @@ public:
     // Called before each operation with its name and the last path component it is about; a number other than 0 is the
     // errno that it fails with.
     std::function<int(std::string_view operation, const std::string& name, DirRef dir)> before;
+    // What made() says in place of the file system.
+    std::optional<std::optional<std::int64_t>> made_at;
     // May change what stat() found.
     std::function<void(const std::string& name, struct stat&)> on_stat;
 
@@ -115,6 +117,7 @@ public:
         if (found && on_stat) on_stat(name, *found);
         return found;
     }
+    std::optional<std::int64_t> made(int fd) override { return made_at ? *made_at : Files::made(fd); }
 
 private:
     std::optional<Error> fails(std::string_view operation, const std::string& name, DirRef dir) {

@@ -168,6 +168,26 @@ TEST_CASE("what says full is believed only while fresh and just counted", "[mail
     }
 }
 
+TEST_CASE("where nobody is refused, what says full is believed for 15 minutes from the count on", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org", kLimits);
+    put(books_of(alice), "1000S,50C\n900 3\n200 1\n");
+    const std::time_t now = std::time(nullptr);
+    const std::pair<std::optional<std::int64_t>, Usage> rows[] = {
+        {now, {1100, 4}},        {now - 14 * 60, {1100, 4}},
+        {now - 15 * 60, {0, 0}}, {now + 3600, {0, 0}},  // the clock was set back
+        {std::nullopt, {0, 0}},
+    };
+    for (const auto& [made, used] : rows) {
+        put(books_of(alice), "1000S,50C\n900 3\n200 1\n");
+        site.files().made_at = made;
+        CHECK(site.usage(alice) == used);
+    }
+    site.files().made_at = now;
+    put(books_of(alice), "1000S,50C\n900 3\n200 1\n");
+    CHECK(site.usage(alice, {1, 1}) == Usage{0, 0});
+}
+
 TEST_CASE("a delivery adds one line, before its message is visible", "[maildir]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org", kLimits);

@@ -38,6 +38,24 @@ def test_a_full_user_can_still_delete_to_trash_within_its_room(alice):
     assert put(alice, "INBOX") == [77]
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_in_a_folders_extra_room_the_mailbox_is_not_counted_for_each_message(site, watched):
+    site.add(ALICE, json.dumps({"quota.messages": 3, "quota.folder.Later.messages": "+20"}))
+    if watched:  # whoever looks behind the verdict does not count either
+        site.configure({"quota.warning": "messages>50% messages>200%", "quota-clone.dict": f"file:{site.path}/clone/%u"})
+    assert put(site, "INBOX", 3) == [0, 0, 0]
+    assert put(site, "Later", 1) == [0]
+    books = site.maildir(ALICE) / "maildirsize"
+    before = books.stat().st_ino
+    (site.maildir(ALICE) / "cur" / "1.stray,S=10:2,").write_text("123456789\n")
+    assert put(site, "Later", 5) == 5 * [0]
+    assert books.stat().st_ino == before
+    assert len(site.messages(ALICE, "Later")) == 6
+    # Before a message is refused the store is looked at, as always.
+    assert put(site, "INBOX") == [77]
+    assert books.read_text() == f"3C\n{sum(path.stat().st_size for path in site.maildir(ALICE).rglob('*,S=*'))} 10\n"
+
+
 def test_spam_does_not_fill_the_mailbox_and_has_a_limit_of_its_own(alice):
     alice.limits(messages=2, folder__Spam__messages=3)
     assert put(alice, "Spam", 4) == [0, 0, 0, 77]
