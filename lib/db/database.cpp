@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <thread>
@@ -24,6 +25,9 @@ constexpr mode_t kMode = 0640;
 
 // Up to this size the write-ahead log costs the next opening, which reads it, less than folding it back costs a writer.
 constexpr off_t kSmallLog = 65536;
+
+// The write-ahead log's own header: https://www.sqlite.org/fileformat.html#walformat
+constexpr off_t kLogHeader = 32;
 
 sqlite_api::sqlite3* handle(soci::session& session) {
     return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
@@ -48,10 +52,16 @@ Error not_there(const std::string& path) {
                         "check users.database, or make it: roost database create");
 }
 
+// Whether SQLite takes URIs for names. That can be chosen only while nobody is using SQLite yet.
+bool takes_uris() {
+    static std::atomic<bool> chosen{false};
+    if (!chosen) chosen = sqlite_api::sqlite3_config(SQLITE_CONFIG_URI, 1) == SQLITE_OK;
+    return chosen;
+}
+
 // SQLite's URI of the file, by which it neither writes nor sets up shared memory, in SOCI's way of writing it.
 std::string name_for_once(const std::string& path) {
-    static const int with_uris = sqlite_api::sqlite3_config(SQLITE_CONFIG_URI, 1);
-    if (with_uris != SQLITE_OK) return path;  // somebody is using SQLite already
+    if (!takes_uris()) return path;
     std::string uri = "db=\"file:";
     for (const char c : path) {
         if (c == '%' || c == '?' || c == '#' || c == '"' || c == ' ' || c == '=') {
@@ -63,6 +73,13 @@ std::string name_for_once(const std::string& path) {
         }
     }
     return uri + "?mode=ro&readonly_shm=1\"";
+}
+
+// A writer that was killed, or ran out of room, before its first record leaves a log that is a header alone. SQLite
+// without shared memory takes that for a log that is being written anew, and waits ten seconds for its end.
+bool log_holds_up(const std::string& path) {
+    struct stat st {};
+    return ::stat((path + "-wal").c_str(), &st) == 0 && st.st_size == kLogHeader;
 }
 
 // Makes an empty file, which SQLite takes for an empty database: so its mode is ours to choose.
@@ -101,6 +118,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& url, Missing
     if (!path) return std::move(path).error();
     auto usable = check_file(*path, missing);
     if (!usable) return std::move(usable).error();
+    if (use == Use::once && log_holds_up(*path)) use = Use::lasting;
     try {
         return std::unique_ptr<Database>(new Database(*path, use, busy_time));
     } catch (const soci::soci_error& e) {

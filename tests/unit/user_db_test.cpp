@@ -452,12 +452,75 @@ TEST_CASE("the schema file runs in sqlite3 and gives what roost makes") {
     CHECK(by_hand.ask("SELECT version FROM roost_schema") == site.ask("SELECT version FROM roost_schema"));
 }
 
+namespace {
+
+Result<std::unique_ptr<SqlUserDb>> try_once(const std::string& path) {
+    return SqlUserDb::open("sqlite:" + path, SqlUserDb::Missing::fail, scratch::kBusyTime, SqlUserDb::Use::once);
+}
+std::unique_ptr<SqlUserDb> use_once(const std::string& path) { return must(try_once(path)); }
+
+// SQLite learns only before its first use in a process that a database may be opened for one lookup alone.
+void begin_anew(const scratch::Dir& dir) {
+    REQUIRE(sqlite3_shutdown() == SQLITE_OK);
+    std::ofstream(dir / "empty.db");
+    REQUIRE_FALSE(try_once(dir / "empty.db"));  // it has no tables
+}
+
+// SQLite's default way to the files, in which its pauses are counted and not waited for.
+class CountedPauses {
+public:
+    CountedPauses() : vfs_(*original_) {
+        vfs_.zName = "counted-pauses";
+        vfs_.xSleep = [](sqlite3_vfs*, int microseconds) { return ++count_, microseconds; };
+        sqlite3_vfs_register(&vfs_, 1);
+    }
+    ~CountedPauses() {
+        sqlite3_vfs_register(original_, 1);
+        sqlite3_vfs_unregister(&vfs_);
+    }
+    CountedPauses(const CountedPauses&) = delete;
+    CountedPauses& operator=(const CountedPauses&) = delete;
+    static int count() { return count_; }
+
+private:
+    static inline int count_ = 0;
+    sqlite3_vfs* original_ = sqlite3_vfs_find(nullptr);
+    sqlite3_vfs vfs_;
+};
+
+}  // namespace
+
+TEST_CASE("a database opened for one lookup sets up nothing for others") {
+    const scratch::Dir dir;
+    begin_anew(dir);
+    const std::string path = dir / "users.db";
+    scratch::open_db(path);
+    std::filesystem::resize_file(path + "-shm", 0);
+    CHECK_FALSE(must(use_once(path)->find("alice@x")));
+    CHECK(std::filesystem::file_size(path + "-shm") == 0);
+}
+
+TEST_CASE("a database opened for one lookup is not held up by a log that a killed writer had just begun") {
+    const scratch::Dir dir;
+    begin_anew(dir);
+    const std::string path = dir / "users.db";
+    scratch::open_db(path);
+    Foreign writer(path);
+    writer.run("INSERT INTO users (name) VALUES ('alice@x'); PRAGMA wal_checkpoint(TRUNCATE)");
+    writer.run("INSERT INTO users (name) VALUES ('bob@x')");
+    const std::string copy = dir / "copy.db";
+    std::filesystem::copy_file(path, copy);
+    for (const char* part : {"-wal", "-shm"}) std::filesystem::copy_file(path + part, copy + part);
+    std::filesystem::resize_file(copy + "-wal", 32);
+
+    const CountedPauses pauses;
+    CHECK(must(use_once(copy)->find("alice@x")));
+    CHECK(CountedPauses::count() == 0);
+}
+
 TEST_CASE("a database opened for one lookup says what one opened for long says") {
     const scratch::Dir dir;
-    const auto use_once = [](const std::string& path) {
-        return must(
-            SqlUserDb::open("sqlite:" + path, SqlUserDb::Missing::fail, scratch::kBusyTime, SqlUserDb::Use::once));
-    };
+    begin_anew(dir);
     for (const std::string name : {"users.db", "per%20cent?mode=memory#part", "equals=sign", "two blanks  "}) {
         INFO(name);
         const std::string path = dir / name;
