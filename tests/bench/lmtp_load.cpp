@@ -28,6 +28,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -82,10 +83,11 @@ std::string wire_form(const std::string& text) {
 struct Session {
     int fd = -1;
     std::string in;
-    std::string out;
+    std::string envelope;
+    std::string_view out;
     std::size_t sent = 0;
     int replies = 0;  // that are still to come before the next step
-    enum class Step { greeting, hello, envelope, data } step = Step::greeting;
+    enum class Step { greeting, hello, envelope, data, quit } step = Step::greeting;
     Clock::time_point began;
 };
 
@@ -120,8 +122,8 @@ struct Load {
         std::exit(status);
     }
 
-    void say(Session& session, std::string text, int replies, Session::Step step) {
-        session.out = std::move(text);
+    void say(Session& session, std::string_view text, int replies, Session::Step step) {
+        session.out = text;
         session.sent = 0;
         session.replies = replies;
         session.step = step;
@@ -151,15 +153,11 @@ struct Load {
         }
     }
     void begin_message(Session& session) {
-        if (Clock::now() >= until) {
-            ::close(session.fd);
-            session.fd = -1;
-            --running;
-            return;
-        }
+        // A client that has read the last verdict says so; else it may be taken for one that will repeat the message.
+        if (Clock::now() >= until) return say(session, "QUIT\r\n", 1, Session::Step::quit);
         const std::string user = "user" + std::to_string(next++ % users + 1) + "@example.org";
-        say(session, "MAIL FROM:<sender@example.com>\r\nRCPT TO:<" + user + ">\r\nDATA\r\n", 3,
-            Session::Step::envelope);
+        session.envelope = "MAIL FROM:<sender@example.com>\r\nRCPT TO:<" + user + ">\r\nDATA\r\n";
+        say(session, session.envelope, 3, Session::Step::envelope);
     }
     void take_next(Session& session) {
         if (interval.count() == 0) return begin_message(session);
@@ -180,6 +178,11 @@ struct Load {
             case Session::Step::data:
                 milliseconds.push_back(std::chrono::duration<double, std::milli>(Clock::now() - session.began).count());
                 take_next(session);
+                break;
+            case Session::Step::quit:
+                ::close(session.fd);
+                session.fd = -1;
+                --running;
                 break;
         }
     }
