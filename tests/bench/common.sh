@@ -2,14 +2,15 @@
 # What the benchmarks that load a roostd share; they source it. It makes the folder $work, which goes at the end together
 # with the processes in $pids, the load generator in it and a message of 8 KiB.
 #
-# BUILD=build/release and USERS=4000 may be set in the environment.
+# BUILD=build/release, USERS=4000 and DIR=build, a directory on the file system to measure, may be set in the environment.
+# ext4 without a journal looks long for an inode where many were freed in the last minutes, by a benchmark before, too.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$(realpath "${BUILD:-$top/build/release}")
 users=${USERS:-4000}
 peers=${ROOST_PEERS:-$top/build/peers}
 
-work=$(mktemp -d "$top/build/bench.XXXXXX")
+work=$(mktemp -d "$(realpath "${DIR:-$top/build}")/bench.XXXXXX")
 chmod 711 "$work"
 pids=()
 finish() {
@@ -78,10 +79,10 @@ CONF
   roost "$name" database create
 }
 
-# add_users NAME COUNT: user1@example.org to userCOUNT@example.org, who have no mailboxes yet.
+# add_users NAME COUNT: user1@example.org to userCOUNT@example.org, in no order, who have no mailboxes yet.
 add_users() {
   sqlite3 "$work/$1/users.db" "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
-    INSERT INTO users(name) SELECT 'user' || i || '@example.org' FROM n"
+    INSERT INTO users(name) SELECT 'user' || i || '@example.org' FROM n ORDER BY random()"
 }
 
 # roost NAME ARGUMENT...
