@@ -1,4 +1,5 @@
 // roost config check: everything that would keep Roost from working, one line each.
+#include <array>
 #include <iostream>
 
 #include "base/text.h"
@@ -124,6 +125,23 @@ void check_log(const std::string& target, Findings& findings) {
     check_directory("log.target: directory", parent_of(target), findings);
 }
 
+// Whether the dicts that usage is kept in can be asked.
+void check_dicts(const Config& config, Findings& findings) {
+    constexpr std::chrono::seconds kPatience(5);
+    const auto look = [&](const std::string& key, Result<std::unique_ptr<Dict>> dict) {
+        if (!dict) return findings.add(dict.error());
+        if (!*dict) return;
+        // Nobody's usage will do.
+        auto said =
+            (*dict)->get("postmaster@localhost", std::array<std::string, 1>{kDictMessages}, Deadline::in(kPatience));
+        if (said) return;
+        said.error().what = key + ": " + said.error().what;
+        findings.add(said.error());
+    };
+    look("quota.dict", authority_of(config));
+    for (const char* key : {"quota.unified.dict", "quota-clone.dict"}) look(key, dict_of(config, key));
+}
+
 void check_records(SqlUserDb& db, const Config& config, const Options& options, Findings& findings) {
     const auto check_level = [&](Level level, const std::string& name, const Settings& settings) {
         for (const auto& [key, value] : settings)
@@ -178,6 +196,7 @@ Result<int> config_check(const Options& options) {
     if (config && db) {
         auto dry = DryRun::make(*config, **db);
         findings.add_failure(dry);
+        check_dicts(*config, findings);
         if (options.records) check_records(**db, *config, options, findings);
     }
     if (options.verbose && !findings.any()) std::cout << options.config_path << ": no problem found\n";

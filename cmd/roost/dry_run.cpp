@@ -17,6 +17,22 @@ Result<void> DryUserDb::overwrite_allocation(std::string_view, const Settings&) 
 Result<std::unique_ptr<Lock>> DryUserDb::lock(std::string_view, Deadline) { return refused(); }
 Result<std::uint32_t> DryUserDb::own_number(std::string_view, std::string_view, IdRange) { return refused(); }
 
+Result<std::vector<std::optional<std::string>>> DryDict::get(std::string_view user, std::span<const std::string> keys,
+                                                             Deadline deadline) {
+    if (failed_) return *failed_;
+    auto out = dict_->get(user, keys, deadline);
+    if (!out) failed_ = out.error();
+    return out;
+}
+
+Result<void> DryDict::commit(std::span<const DictTransaction> /*transactions*/, Deadline /*deadline*/) { return {}; }
+
+Result<void> DryDict::each(std::string_view key,
+                           const std::function<bool(std::string_view user, std::string_view value)>& visit,
+                           Deadline deadline) {
+    return dict_->each(key, visit, deadline);
+}
+
 Result<std::unique_ptr<DryRun>> DryRun::make(const Config& config, UserDb& db) {
     std::unique_ptr<DryRun> out(new DryRun(db));  // NOLINT: the constructor is private
     auto module = load_module(module_dir(config.text("store.modules")), ModuleKind::mda, config.text("store.mda"));

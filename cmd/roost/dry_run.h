@@ -3,6 +3,7 @@
 
 #include "base/dry_files.h"
 #include "config/config.h"
+#include "dict/dict.h"
 #include "module/mda.h"
 #include "user/user_db.h"
 
@@ -22,6 +23,24 @@ public:
 
 private:
     UserDb& db_;
+};
+
+// A dict that can be asked, but not changed: what is to be written to it is dropped. One that failed is not asked
+// again.
+class DryDict : public Dict {
+public:
+    explicit DryDict(std::unique_ptr<Dict> dict) : dict_(std::move(dict)) {}
+    Result<std::vector<std::optional<std::string>>> get(std::string_view user, std::span<const std::string> keys,
+                                                        Deadline deadline) override;
+    Result<void> commit(std::span<const DictTransaction> transactions, Deadline deadline) override;
+    Result<void> each(std::string_view key,
+                      const std::function<bool(std::string_view user, std::string_view value)>& visit,
+                      Deadline deadline) override;
+    const std::string& name() const override { return dict_->name(); }
+
+private:
+    std::unique_ptr<Dict> dict_;
+    std::optional<Error> failed_;
 };
 
 // The selected MDA module on these files and this database: it can look, but not touch. Not movable: the module's

@@ -1,6 +1,7 @@
 // roost explain: what a delivery would do now, and why, without doing it.
 #include <iostream>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "commands.h"
 #include "config/value.h"
@@ -9,6 +10,7 @@
 #include "output.h"
 #include "quota/limits.h"
 #include "records.h"
+#include "store/instance.h"
 #include "store/mail_store.h"
 
 namespace roost::cli {
@@ -19,6 +21,13 @@ struct Effective {
     std::string key;
     std::string value;
     std::string origin;
+};
+
+// What a dict says of usage, or why it says nothing.
+struct Asked {
+    std::string dict;
+    std::optional<Usage> usage;
+    std::optional<Error> error;
 };
 
 // All that can be said; what a delivery would not come to stays empty.
@@ -36,6 +45,11 @@ struct Explanation {
     std::uint64_t size = 0;
     std::optional<Usage> usage;
     Limits limits;
+    std::optional<Asked> counters;  // if a dict is the authority and there is a mailbox
+    std::optional<Asked> services;  // if other services share the limits
+    bool services_remembered = false;
+    std::optional<Usage> domain_usage;  // if the domain has limits
+    Limits domain_limits;
     Outcome outcome = Outcome::delivered;
     std::string text;  // why, if it is not delivered
 };
@@ -66,16 +80,52 @@ void explain_settings(Explanation& out, const User& user) {
             out.settings.push_back(effective(key, user.settings().explain(key)));
 }
 
+// What is asked for usage, and touches nothing.
+struct Dicts {
+    std::unique_ptr<DryDict> authority;  // null: the mailboxes are
+    std::unique_ptr<DryDict> unified;    // null: no services share limits
+
+    static Result<Dicts> make(const Config& config) {
+        Dicts out;
+        auto authority = authority_of(config);
+        if (!authority) return std::move(authority).error();
+        if (*authority) out.authority = std::make_unique<DryDict>(*std::move(authority));
+        auto unified = dict_of(config, "quota.unified.dict");
+        if (!unified) return std::move(unified).error();
+        if (*unified) out.unified = std::make_unique<DryDict>(*std::move(unified));
+        return out;
+    }
+};
+
+// What is held of the limits by others: what a dict says of it is no verdict yet.
+void explain_usage(Explanation& out, const Dicts& dicts, Accounts& accounts, const User& user) {
+    if (dicts.authority && out.ready->complete()) {
+        auto said = accounts.peek(user);
+        out.counters = said ? Asked{dicts.authority->name(), *said, {}}
+                            : Asked{dicts.authority->name(), {}, std::move(said).error()};
+    }
+    if (auto services = accounts.services(user)) {
+        out.services_remembered = services->remembered;
+        out.services = Asked{dicts.unified->name(), services->usage, std::move(services->trouble)};
+    }
+    out.domain_limits = Accounts::domain_limits(user.settings());
+    if (!user.domain().empty() && needs_usage(out.domain_limits))
+        if (auto held = accounts.domain(std::string(user.domain()), out.domain_limits)) out.domain_usage = *held;
+}
+
 // From the mailbox on: is there one, and does the message fit?
-void explain_mailbox(Explanation& out, Mda& mda, Accounts& accounts, const User& user, const Folder& folder) {
+void explain_mailbox(Explanation& out, Mda& mda, const Dicts& dicts, Accounts& accounts, const User& user,
+                     const Folder& folder) {
     auto ready = mda.check(user);
     if (!ready) return fail(out, ready.error());
     out.ready = *std::move(ready);
     out.limits = limits_of(user.settings());
+    explain_usage(out, dicts, accounts, user);
     if (out.ready->complete()) {
         auto usage = accounts.mailbox(user, {out.size, 1});
-        if (!usage) return fail(out, usage.error());
-        out.usage = *usage;
+        // A dict that cannot be asked hinders nobody who has no limits.
+        if (!usage && !out.counters) return fail(out, usage.error());
+        if (usage) out.usage = *usage;
     }
     auto admission = accounts.admit(user, folder, out.size, out.size, nullptr);
     if (!admission) return fail(out, admission.error());
@@ -83,8 +133,8 @@ void explain_mailbox(Explanation& out, Mda& mda, Accounts& accounts, const User&
     out.text = std::move(admission->text);
 }
 
-Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, const std::string& address,
-                              std::uint64_t size) {
+Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, const Dicts& dicts,
+                              const std::string& address, std::uint64_t size) {
     Explanation out;
     out.address = address;
     out.size = size;
@@ -94,7 +144,8 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     NoDurability durability;
     Reservations reservations;
     Accounts accounts({config, dry.mda(), dry.files(), reservations,
-                       [&db](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); }});
+                       [&db](std::string_view domain, const auto& visit) { return db.each_user(domain, visit); },
+                       dicts.authority.get(), dicts.unified.get()});
     MailStore store({config, dry.db(), dry.mda(), creator, durability, accounts});
     Recipient recipient;
     recipient.address = address;
@@ -119,8 +170,16 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     MailStore::Target target = MailStore::target(recipient, *routing.route);
     out.folder = folder_name(target.folder);
     out.warning = std::move(target.warning);
-    explain_mailbox(out, dry.mda(), accounts, routing.route->user, target.folder);
+    explain_mailbox(out, dry.mda(), dicts, accounts, routing.route->user, target.folder);
     return out;
+}
+
+Json to_json(const Usage& usage) { return {{"storage", usage.storage}, {"messages", usage.messages}}; }
+
+Json to_json(const Asked& asked) {
+    return {{"dict", asked.dict},
+            {"usage", asked.usage ? to_json(*asked.usage) : Json(nullptr)},
+            {"error", asked.error ? Json(asked.error->text()) : Json(nullptr)}};
 }
 
 Json to_json(const Explanation& e) {
@@ -146,11 +205,18 @@ Json to_json(const Explanation& e) {
     out["folder"] = e.folder.empty() ? Json(nullptr) : Json(e.folder);
     out["warning"] = e.warning.empty() ? Json(nullptr) : Json(e.warning);
     out["size"] = e.size;
-    out["usage"] = e.usage ? Json{{"storage", e.usage->storage}, {"messages", e.usage->messages}} : Json(nullptr);
+    out["usage"] = e.usage ? to_json(*e.usage) : Json(nullptr);
     out["limits"] = e.ready ? Json{{"storage", cli::to_json(e.limits.storage)},
                                    {"messages", cli::to_json(e.limits.messages)},
                                    {"message", cli::to_json(e.limits.message)}}
                             : Json(nullptr);
+    if (e.counters) out["counters"] = to_json(*e.counters);
+    if (e.services) out["services"] = to_json(*e.services);
+    if (e.domain_usage)
+        out["domain"] = {{"usage", to_json(*e.domain_usage)},
+                         {"limits",
+                          {{"storage", cli::to_json(e.domain_limits.storage)},
+                           {"messages", cli::to_json(e.domain_limits.messages)}}}};
     out["outcome"] = {{"name", row.name},
                       {"reply", row.reply_code},
                       {"enhanced", row.enhanced},
@@ -175,6 +241,32 @@ void print_user(const Explanation& e) {
         std::cout << "  " << key << " = " << printable(value) << "  (" << printable(origin) << ")\n";
 }
 
+std::string held_text(const std::optional<Usage>& usage, const Limits& limits) {
+    return (usage ? format_size(usage->storage) : "unknown") + " of " + size_text(limits.storage) + ", " +
+           (usage ? std::to_string(usage->messages) : "unknown") + " of " +
+           (limits.messages ? std::to_string(*limits.messages) : "unlimited") + " messages";
+}
+
+// What a dict says, and what becomes of it if it says nothing.
+std::string asked_text(const Asked& asked, std::string_view otherwise) {
+    if (asked.error) return "not known" + std::string(otherwise) + ": " + asked.error->text();
+    if (!asked.usage) return "none yet in " + asked.dict + ": the store is counted";
+    return format_size(asked.usage->storage) + ", " + std::to_string(asked.usage->messages) + " messages, in " +
+           asked.dict;
+}
+
+void print_usage(const Explanation& e) {
+    print_field("usage", held_text(e.usage || e.counters ? e.usage : Usage{}, e.limits));
+    if (e.counters) {
+        const bool doubted = e.usage && e.counters->usage && *e.usage != *e.counters->usage;
+        print_field("counters", asked_text(*e.counters, {}) + (doubted ? ", to be counted anew" : ""));
+    }
+    if (e.services)
+        print_field("services", asked_text(*e.services, e.services_remembered ? ", and what was known last counts"
+                                                                              : ", and none of it counts"));
+    if (e.domain_usage) print_field("domain use", held_text(*e.domain_usage, e.domain_limits));
+}
+
 void print(const Explanation& e) {
     print_field("address", e.address);
     print_user(e);
@@ -186,12 +278,7 @@ void print(const Explanation& e) {
     if (!e.folder.empty()) print_field("folder", e.folder);
     if (!e.warning.empty()) print_field("warning", e.warning);
     print_field("message", std::to_string(e.size) + " bytes");
-    if (e.ready) {
-        const Usage usage = e.usage.value_or(Usage{});
-        print_field("usage", format_size(usage.storage) + " of " + size_text(e.limits.storage) + ", " +
-                                 std::to_string(usage.messages) + " of " +
-                                 (e.limits.messages ? std::to_string(*e.limits.messages) : "unlimited") + " messages");
-    }
+    if (e.ready) print_usage(e);
     const OutcomeRow& row = row_of(e.outcome);
     print_field("outcome", std::string(row.name) + " (" + std::to_string(row.reply_code) + " " +
                                std::string(row.enhanced) + ", exit " + std::to_string(row.exit_code) + ")");
@@ -216,7 +303,11 @@ Result<int> explain(const Options& options) {
     if (!db) return std::move(db).error();
     auto dry = DryRun::make(*config, **db);
     if (!dry) return std::move(dry).error();
-    const Explanation explanation = explain_recipient(*config, **db, **dry, options.operands.front(), size);
+    auto dicts = Dicts::make(*config);
+    if (!dicts) return std::move(dicts).error();
+    // What a delivery would log is said in the explanation.
+    if (auto quiet = open_log("roost", "stderr", LogLevel::error); !quiet) return std::move(quiet).error();
+    const Explanation explanation = explain_recipient(*config, **db, **dry, *dicts, options.operands.front(), size);
     if (options.json) {
         print_json(to_json(explanation));
     } else {

@@ -72,6 +72,11 @@ Limits Accounts::domain_limits(const Cascade& settings) {
     return out;
 }
 
+std::optional<Unified::Elsewhere> Accounts::services(const User& user) {
+    if (!unified_ || !user.settings().flag("quota.unified")) return std::nullopt;
+    return unified_->elsewhere(user.name());
+}
+
 std::vector<Account> Accounts::charged(const User& user, const Folder& folder) {
     using Counted = FolderRule::Counted;
     std::vector<Account> out;
@@ -87,8 +92,17 @@ std::vector<Account> Accounts::charged(const User& user, const Folder& folder) {
         own.name += "/" + folder_name(folder);
     }
     if (needs_usage(own.limits)) {
-        const bool shared = own.kind == Account::Kind::mailbox && user.settings().flag("quota.unified");
-        if (unified_ && shared) own.elsewhere = unified_->elsewhere(user.name());
+        if (own.kind == Account::Kind::mailbox) {
+            if (const auto said = services(user)) {
+                own.elsewhere = said->usage;
+                if (said->trouble)
+                    log(LogLevel::warning,
+                        user.name() +
+                            (said->remembered ? ": the last known usage of other services counts: "
+                                              : ": the usage of other services is not known and does not count: ") +
+                            said->trouble->text());
+            }
+        }
         out.push_back(std::move(own));
     }
     const Limits limits = domain_limits(user.settings());

@@ -49,6 +49,9 @@ public:
     };
     explicit Accounts(Parts parts);
 
+    // What the user's other services hold of the limits that they share with the mail; nothing if they share none.
+    std::optional<Unified::Elsewhere> services(const User& user);
+
     // The accounts that a message of `user` in `folder` counts against, in the order in which their turns are taken:
     // mailbox or folder, then the domain. Accounts without limits on usage are left out; what is counted nowhere has
     // none.

@@ -32,10 +32,9 @@ private:
     }
 
     Result<void> forget_counters() {
-        if (config_.text("quota.authority") != "dict") return domain_.empty() ? Result<void>() : forget_domain_books();
-        auto dict = dict_of(config_, "quota.dict");
+        auto dict = authority_of(config_);
         if (!dict) return std::move(dict).error();
-        if (!*dict) return {};
+        if (!*dict) return domain_.empty() ? Result<void>() : forget_domain_books();
         DictCounters counters(**dict, files_, state_);
         auto gone = counters.remove(name_);
         if (!gone) {

@@ -44,6 +44,15 @@ Result<std::unique_ptr<Dict>> dict_of(const Config& config, std::string_view key
     return std::unique_ptr<Dict>(std::make_unique<RestingDict>(*std::move(dict), kRest));
 }
 
+Result<std::unique_ptr<Dict>> authority_of(const Config& config) {
+    if (config.text("quota.authority") != "dict") return std::unique_ptr<Dict>();
+    auto out = dict_of(config, "quota.dict");
+    if (out && !*out)
+        return config_error(std::string(config.origin("quota.authority")) + ": quota.authority is dict",
+                            "quota.dict is empty", "set it to the URI of the dict with the counters");
+    return out;
+}
+
 Result<Config> load_config(const std::string& path, const std::vector<std::string>& overrides) {
     auto file = ConfigFile::read(path, overrides);
     if (!file) return std::move(file).error();
@@ -89,14 +98,9 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
     if (!clone) return std::move(clone).error();
     out->clone_ = *std::move(clone);
 
-    if (checked.text("quota.authority") == "dict") {
-        auto authority = dict_of(checked, "quota.dict");
-        if (!authority) return std::move(authority).error();
-        out->authority_ = *std::move(authority);
-        if (!out->authority_)
-            return config_error(std::string(checked.origin("quota.authority")) + ": quota.authority is dict",
-                                "quota.dict is empty", "set it to the URI of the dict with the counters");
-    }
+    auto authority = authority_of(checked);
+    if (!authority) return std::move(authority).error();
+    out->authority_ = *std::move(authority);
     auto unified = dict_of(checked, "quota.unified.dict");
     if (!unified) return std::move(unified).error();
     out->unified_ = *std::move(unified);

@@ -27,6 +27,8 @@ Result<Config> load_config(const std::string& path, const std::vector<std::strin
 // The dict that the setting `key` names, which is not asked again for some seconds after it failed; null if the setting
 // is empty. Connects to nothing. Errors (misconfigured) name the setting.
 Result<std::unique_ptr<Dict>> dict_of(const Config& config, std::string_view key);
+// The same of the dict whose counters are the authority; null: the mailboxes are.
+Result<std::unique_ptr<Dict>> authority_of(const Config& config);
 
 // A configuration with its database, modules and mail store. Not movable: the parts refer to each other.
 class Instance {

@@ -45,19 +45,15 @@ std::optional<Unified::Known> Unified::remembered(const std::string& user) {
     return out;
 }
 
-Usage Unified::elsewhere(const std::string& user) {
+Unified::Elsewhere Unified::elsewhere(const std::string& user) {
     if (keys_.empty()) return {};
     const std::int64_t now = std::time(nullptr);
     const auto known = remembered(user);
-    if (known && now >= known->asked && now - known->asked < kFreshSeconds) return known->usage;
+    if (known && now >= known->asked && now - known->asked < kFreshSeconds) return {known->usage, {}, false};
     auto values = dict_.get(user, keys_, Deadline::in(kPatience));
     if (!values) {
         const bool usable = known && std::chrono::seconds(now - known->asked) <= max_age_;
-        log(LogLevel::warning, user +
-                                   (usable ? ": the last known usage of other services counts: "
-                                           : ": the usage of other services is not known and does not count: ") +
-                                   values.error().text());
-        return usable ? known->usage : Usage{};
+        return {usable ? known->usage : Usage{}, std::move(values).error(), usable};
     }
     Usage sum;
     for (std::size_t i = 0; i < keys_.size(); ++i) {
@@ -70,7 +66,7 @@ Usage Unified::elsewhere(const std::string& user) {
     const std::string text =
         std::to_string(now) + " " + std::to_string(sum.storage) + " " + std::to_string(sum.messages) + "\n";
     if (auto done = known_.put(user, text); !done) log(LogLevel::warning, done.error().text());
-    return sum;
+    return {sum, {}, false};
 }
 
 Result<void> Unified::report(const std::string& user, const std::string& service, std::optional<std::uint64_t> storage,

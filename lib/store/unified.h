@@ -23,8 +23,13 @@ public:
     Unified(Dict& dict, Files& files, const std::string& state, std::vector<std::string> services,
             std::chrono::milliseconds max_age);
 
-    // Never fails; waits for the dict half a second at most.
-    Usage elsewhere(const std::string& user);
+    struct Elsewhere {
+        Usage usage;                   // what counts
+        std::optional<Error> trouble;  // the dict cannot be asked, so that
+        bool remembered = false;       // this is what was known last, or nothing
+    };
+    // Waits for the dict half a second at most. Logs nothing of trouble.
+    Elsewhere elsewhere(const std::string& user);
     // Writes what a service, or the mail, holds; absent figures stay as they are. Waits as long.
     Result<void> report(const std::string& user, const std::string& service, std::optional<std::uint64_t> storage,
                         std::optional<std::uint64_t> messages);

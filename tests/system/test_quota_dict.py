@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import signal
 import threading
+import time
 
 import pytest
 
@@ -346,6 +347,112 @@ def test_a_report_that_makes_no_sense_is_refused(shared, redis, words, part):
     assert refused.returncode == 64
     assert part in refused.stderr
     assert redis.keys() == {}
+
+
+def explained(site, *flags):
+    before = {path: path.read_bytes() for path in site.state.rglob("*") if path.is_file()}
+    shown = site.roost("explain", ALICE, *flags)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    found = site.roost("explain", ALICE, "--json", *flags)
+    assert (found.returncode, found.stderr) == (0, b"")
+    assert before == {path: path.read_bytes() for path in site.state.rglob("*") if path.is_file()}
+    return shown.stdout.decode(), json.loads(found.stdout)
+
+
+def line(text, name):
+    return next(row[11:] for row in text.splitlines() if row.startswith(name.ljust(11)))
+
+
+def test_explain_goes_by_the_counters_and_changes_nothing(counted, redis):
+    counted.deliver(ALICE)
+    counted.roost("domain", "set", "example.org", "domain-quota.messages=5")
+    redis.cli("MSET", STORAGE, "2048", MESSAGES, "3", "@example.org/quota/storage", "0", "@example.org/quota/messages", "4")
+    before = redis.keys()
+    text, found = explained(counted)
+    assert found["usage"] == {"storage": 2048, "messages": 3}
+    assert found["counters"] == {"dict": redis.uri, "usage": {"storage": 2048, "messages": 3}, "error": None}
+    assert found["domain"]["usage"]["messages"] == 4 and found["domain"]["limits"]["messages"] == 5
+    assert found["outcome"]["name"] == "over-quota"
+    assert line(text, "usage") == "2.0K of unlimited, 3 of 3 messages"
+    assert line(text, "counters") == f"2.0K, 3 messages, in {redis.uri}"
+    assert line(text, "domain use") == "0B of unlimited, 4 of 5 messages"
+    redis.cli("SET", MESSAGES, "2")
+    assert explained(counted)[1]["outcome"]["name"] == "delivered"
+    redis.cli("SET", "@example.org/quota/messages", "5")
+    assert explained(counted)[1]["outcome"]["name"] == "over-quota"
+    # Counters that are missing, or doubted, are counted and not set.
+    redis.cli("MSET", *(word for pair in before.items() for word in pair))
+    redis.cli("DEL", MESSAGES)
+    text, found = explained(counted)
+    assert (found["usage"]["messages"], found["counters"]["usage"]) == (1, None)
+    assert line(text, "counters") == f"none yet in {redis.uri}: the store is counted"
+    assert MESSAGES not in redis.keys()
+    redis.cli("SET", MESSAGES, "3")
+    (counted.state / "recount" / ALICE).touch()
+    text, found = explained(counted)
+    assert (found["usage"]["messages"], found["counters"]["usage"]["messages"]) == (1, 3)
+    assert line(text, "counters").endswith("to be counted anew")
+    assert redis.keys()[MESSAGES] == "3"
+
+
+def test_explain_says_that_the_dict_cannot_be_asked_and_what_follows(counted, redis):
+    counted.deliver(ALICE)
+    redis.stop()
+    text, found = explained(counted)
+    assert found["usage"] is None and found["counters"]["usage"] is None
+    assert redis.uri in found["counters"]["error"]
+    assert found["outcome"]["name"] == "trouble" and redis.uri in found["outcome"]["text"]
+    assert line(text, "usage") == "unknown of unlimited, unknown of 3 messages"
+    assert line(text, "counters").startswith(f"not known: cannot use the dict {redis.uri}")
+    assert outcome(counted.deliver(ALICE)) == WAIT
+    counted.roost("user", "set", ALICE, "quota.messages=unlimited")
+    _, found = explained(counted)
+    assert found["outcome"]["name"] == "delivered" and redis.uri in found["counters"]["error"]
+    assert outcome(counted.deliver(ALICE)) == DELIVERED
+
+
+def test_explain_counts_what_other_services_hold(shared, redis):
+    shared.deliver(ALICE)
+    shared.roost("quota", "report", ALICE, "files", "storage=1M", "messages=5")
+    shared.roost("quota", "report", ALICE, "calendar", "messages=4")
+    text, found = explained(shared)
+    assert found["usage"]["messages"] == 1
+    assert found["services"] == {"dict": redis.uri, "usage": {"storage": 1048576, "messages": 9}, "error": None}
+    assert found["outcome"]["name"] == "over-quota" and "other services included" in found["outcome"]["text"]
+    assert line(text, "services") == f"1.0M, 9 messages, in {redis.uri}"
+    assert outcome(shared.deliver(ALICE)) == FULL
+    redis.stop()
+    for age, wanted, said in ((100, "over-quota", ", and what was known last counts"), (3700, "delivered", ", and none of it counts")):
+        shared.configure({"quota.unified.max-age": "1h"})
+        (shared.state / "unified" / ALICE).write_text(f"{int(time.time()) - age} 1 9\n")
+        text, found = explained(shared)
+        assert found["outcome"]["name"] == wanted
+        assert redis.uri in found["services"]["error"]
+        assert line(text, "services").startswith(f"not known{said}: cannot use the dict {redis.uri}")
+
+
+@pytest.mark.parametrize("key", ["quota.dict", "quota.unified.dict", "quota-clone.dict"])
+def test_a_check_of_the_configuration_asks_its_dicts(alice, redis, key):
+    alice.configure({key: redis.uri})
+    if key == "quota.dict":
+        alice.configure({"quota.authority": "dict"})
+    checked = alice.roost("config", "check")
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    assert redis.keys() == {}
+    redis.stop()
+    checked = alice.roost("config", "check")
+    assert checked.returncode == 1
+    [text] = checked.stderr.decode().splitlines()
+    assert f"{key}: cannot use the dict {redis.uri}" in text
+
+
+def test_a_check_of_the_configuration_asks_no_dict_that_is_not_used(alice, redis):
+    alice.configure({"quota.dict": redis.uri})
+    redis.stop()
+    assert alice.roost("config", "check").returncode == 0
+    alice.configure({"quota.authority": "dict", "quota.dict": None})
+    checked = alice.roost("config", "check")
+    assert checked.returncode == 1 and b"quota.dict is empty" in checked.stderr
 
 
 def test_a_report_on_nobody_is_refused(shared, redis):
