@@ -20,7 +20,7 @@ BookEntry::BookEntry(const User& user, const Folder& folder) : folder_(folder) {
     left_out_ = counted_ == Counted::mailbox && is_trash(folder) && !mailbox_terms_.count_trash;
 }
 
-Result<void> BookEntry::enter(Files& files, const Mailbox& mailbox, std::uint64_t bytes) {
+Result<void> BookEntry::enter(Files& files, Mailbox& mailbox, std::uint64_t bytes) {
     if (counted_ == Counted::nowhere || left_out_) return {};
     if (counted_ == Counted::apart) {
         auto folder = open_folder_books(files, mailbox, folder_);
@@ -28,7 +28,7 @@ Result<void> BookEntry::enter(Files& files, const Mailbox& mailbox, std::uint64_
         if (!*folder) return {};  // removed by a mail program: publishing will tell
         own_ = **std::move(folder);
     }
-    auto entered = Entered::enter(files, at(mailbox), terms_, bytes);
+    auto entered = Entered::enter(files, own_ ? *own_ : mailbox, terms_, bytes);
     if (!entered) return std::move(entered).error();
     entered_.emplace(*std::move(entered));
     return {};

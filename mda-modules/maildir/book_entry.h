@@ -18,7 +18,7 @@ public:
     BookEntry(const User& user, const Folder& folder);
 
     // Before the message becomes visible.
-    Result<void> enter(Files& files, const Mailbox& mailbox, std::uint64_t bytes);
+    Result<void> enter(Files& files, Mailbox& mailbox, std::uint64_t bytes);
     // It did not become visible.
     void take_back(Files& files, const Mailbox& mailbox);
     // It is visible. Books that should know nothing of it, but were kept under other rules, are removed.

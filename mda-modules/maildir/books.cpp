@@ -28,8 +28,13 @@ constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 
 std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName; }
 
-// The same file.
-bool is_same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+constexpr int kForEntries = O_RDWR | O_APPEND | O_NONBLOCK;
+
+// Still the mailbox's.
+bool has_name(int fd) {
+    struct stat now {};
+    return ::fstat(fd, &now) == 0 && now.st_nlink > 0;
+}
 
 // Still the mailbox's, and nothing was added.
 bool is_current(const ReadBooks& books) {
@@ -42,8 +47,12 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
     // A folder's stamp tells of what readers did meanwhile.
     if (!terms.apart && mailbox.books && is_current(*mailbox.books)) return std::optional(mailbox.books->said);
     mailbox.books.reset();
-    // Not blocking: a mail user may have put a FIFO there.
-    auto file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
+    // Open for a delivery's line too, which comes next, where that is allowed. Not blocking: a mail user may have put a
+    // FIFO there.
+    auto file = files.open(mailbox.ref(), kName, kForEntries);
+    const bool for_entries = static_cast<bool>(file);
+    if (!file && (file.error().sys == EACCES || file.error().sys == EPERM || file.error().sys == EROFS))
+        file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
     if (!file && file.error().sys == ENOENT) return std::optional<SizeFile>();
     if (!file) return std::move(file).error();
     struct stat state {};
@@ -57,7 +66,7 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
     auto ours = has_stamp(files, mailbox, file->get(), terms);
     if (!ours) return std::move(ours).error();
     if (!*ours) return std::optional<SizeFile>();
-    if (state.st_size == got) mailbox.books.emplace(ReadBooks{*std::move(file), state, *said});
+    if (state.st_size == got) mailbox.books.emplace(ReadBooks{*std::move(file), for_entries, state, *said});
     return said;
 }
 
@@ -174,15 +183,15 @@ Result<std::optional<Mailbox>> open_folder_books(Files& files, const Mailbox& ma
     return std::optional<Mailbox>(std::move(out));
 }
 
-Result<Entered> Entered::enter(Files& files, const Mailbox& mailbox, const Terms& terms, std::uint64_t bytes) {
+Result<Entered> Entered::enter(Files& files, Mailbox& mailbox, const Terms& terms, std::uint64_t bytes) {
     Entered out;
     out.bytes_ = bytes;
-    auto file = files.open(mailbox.ref(), kName, O_RDWR | O_APPEND | O_NONBLOCK);
+    auto read = std::exchange(mailbox.books, std::nullopt);
+    const bool known = read && read->for_entries && has_name(read->file.get());
+    auto file = known ? Result<Fd>(std::move(read->file)) : files.open(mailbox.ref(), kName, kForEntries);
     if (!file && file.error().sys == ENOENT) return out;
     if (!file) return std::move(file).error();
     // Books under other terms are not for this message.
-    struct stat state {};
-    const bool known = mailbox.books && ::fstat(file->get(), &state) == 0 && is_same(mailbox.books->state, state);
     auto ours = known ? Result<bool>(true) : has_stamp(files, mailbox, file->get(), terms);
     if (!ours) return std::move(ours).error();
     if (!*ours) {

@@ -49,7 +49,7 @@ class Entered {
 public:
     // Enters a message of `bytes`. Where there are no books nothing is entered: whoever asks for usage makes them.
     // Books that were written under other terms are removed.
-    static Result<Entered> enter(Files& files, const Mailbox& mailbox, const Terms& terms, std::uint64_t bytes);
+    static Result<Entered> enter(Files& files, Mailbox& mailbox, const Terms& terms, std::uint64_t bytes);
 
     // The message did not become visible.
     void take_back(Files& files, const Mailbox& mailbox);

@@ -19,6 +19,7 @@ namespace roost::maildir {
 // What a maildirsize said, and the file as it was then. It only ever grows, or is replaced.
 struct ReadBooks {
     Fd file;
+    bool for_entries;  // it may be written to
     struct stat state;
     SizeFile said;
 };
