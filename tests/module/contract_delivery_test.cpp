@@ -227,8 +227,9 @@ TEST_CASE("threads that deliver to one mailbox at once lose nothing and count ri
         threads.emplace_back([&, t] {
             for (int i = 0; i < kEach; ++i) {
                 const std::string text = std::to_string(t) + "/" + std::to_string(i) + "\n";
-                if (!site.mda().usage(alice, {}, {text.size(), 1})) ++failures;
-                if (!site.deliver(alice, text, to(i % 3 == 0 ? Folder{"New"} : Folder{}))) ++failures;
+                const User own = alice;
+                if (!site.mda().usage(own, {}, {text.size(), 1})) ++failures;
+                if (!site.deliver(own, text, to(i % 3 == 0 ? Folder{"New"} : Folder{}))) ++failures;
             }
         });
     for (std::thread& thread : threads) thread.join();

@@ -144,7 +144,7 @@ TEST_CASE("deliveries under old and new rules at once leave no wrong sum behind"
     std::vector<std::thread> threads;
     for (int t = 0; t < kThreads; ++t) {
         threads.emplace_back([&, t] {
-            const User& user = t % 2 == 0 ? before : after;
+            const User user = t % 2 == 0 ? before : after;
             for (int i = 0; i < kEach; ++i) {
                 for (const Folder& folder : {Folder{}, kSpam}) {
                     if (!site.mda().usage(user, {}, {100, 1})) ++failures;

@@ -164,11 +164,13 @@ TEST_CASE("dict authority: a count waits for what is visible and not added yet, 
     have(dict, "a@x", 20, 2);
     have(dict, "@x", 20, 2);
     dict.slow = std::chrono::milliseconds(100);
-    std::thread delivery([&] { CHECK(f.deliver(a) == Outcome::delivered); });
+    Outcome outcome = Outcome::trouble;
+    std::thread delivery([&] { outcome = f.deliver(User(a)); });
     while (scratch::must(f.mda.usage(a, {}, {})) == Usage{20, 2}) std::this_thread::yield();
     SECTION("a user") { CHECK(scratch::must(f.accounts.recount(a, {})) == Usage{30, 3}); }
     SECTION("a domain") { CHECK(scratch::must(f.accounts.recount_domain("x")) == Usage{30, 3}); }
     delivery.join();
+    CHECK(outcome == Outcome::delivered);
     CHECK(counters(dict, "a@x") == Usage{30, 3});
     CHECK(counters(dict, "@x") == Usage{30, 3});
 }
