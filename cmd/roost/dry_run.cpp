@@ -19,10 +19,7 @@ Result<std::uint32_t> DryUserDb::own_number(std::string_view, std::string_view, 
 
 Result<std::vector<std::optional<std::string>>> DryDict::get(std::string_view user, std::span<const std::string> keys,
                                                              Deadline deadline) {
-    if (failed_) return *failed_;
-    auto out = dict_->get(user, keys, deadline);
-    if (!out) failed_ = out.error();
-    return out;
+    return dict_->get(user, keys, deadline);
 }
 
 Result<void> DryDict::commit(std::span<const DictTransaction> /*transactions*/, Deadline /*deadline*/) { return {}; }

@@ -25,8 +25,7 @@ private:
     UserDb& db_;
 };
 
-// A dict that can be asked, but not changed: what is to be written to it is dropped. One that failed is not asked
-// again.
+// A dict that can be asked, but not changed: what is to be written to it is dropped.
 class DryDict : public Dict {
 public:
     explicit DryDict(std::unique_ptr<Dict> dict) : dict_(std::move(dict)) {}
@@ -40,7 +39,6 @@ public:
 
 private:
     std::unique_ptr<Dict> dict_;
-    std::optional<Error> failed_;
 };
 
 // The selected MDA module on these files and this database: it can look, but not touch. Not movable: the module's

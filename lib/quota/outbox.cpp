@@ -124,6 +124,14 @@ Result<Fd> Outbox::open_here(const std::string& path, int flags) {
     return fd;
 }
 
+Result<bool> Outbox::is_current(int fd) {
+    auto theirs = files_.stat(kHere, pending_);
+    if (!theirs && theirs.error().sys == ENOENT) return false;
+    if (!theirs) return std::move(theirs).error();
+    struct stat ours {};
+    return ::fstat(fd, &ours) == 0 && ours.st_ino == theirs->st_ino && ours.st_dev == theirs->st_dev;
+}
+
 Result<Fd> Outbox::open_locked(Hold hold) {
     const Deadline deadline = Deadline::in(kPatience);
     while (true) {
@@ -134,20 +142,10 @@ Result<Fd> Outbox::open_locked(Hold hold) {
         if (!*locked)
             return Error{Outcome::trouble, "cannot write " + pending_,
                          "another process has kept it locked all the time", "see who: fuser " + pending_, 0};
-        struct stat ours {};
-        auto theirs = files_.stat(kHere, pending_);
-        if (theirs && ::fstat(fd->get(), &ours) == 0 && ours.st_ino == theirs->st_ino && ours.st_dev == theirs->st_dev)
-            return fd;
-        if (!theirs && theirs.error().sys != ENOENT) return std::move(theirs).error();
+        auto current = is_current(fd->get());
+        if (!current) return std::move(current).error();
+        if (*current) return fd;
     }
-}
-
-// True if the open file still is the one under its name.
-bool Outbox::is_current(int fd) {
-    struct stat ours {};
-    struct stat theirs {};
-    return ::fstat(fd, &ours) == 0 && ::stat(pending_.c_str(), &theirs) == 0 && ours.st_ino == theirs.st_ino &&
-           ours.st_dev == theirs.st_dev;
 }
 
 Result<void> Outbox::append(std::string_view text) {
@@ -156,7 +154,8 @@ Result<void> Outbox::append(std::string_view text) {
     if (out_) {
         auto locked = lock_file(out_.get(), LOCK_SH, pending_, Deadline::in(kPatience));
         if (!locked) return std::move(locked).error();
-        if (!*locked || !is_current(out_.get())) out_.reset();
+        const auto current = is_current(out_.get());
+        if (!*locked || !current || !*current) out_.reset();
     }
     if (!out_) {
         auto fd = open_locked(Hold::shared);
@@ -261,7 +260,10 @@ Result<Outbox::Content> Outbox::Drain::read() {
     read_ = {};
     std::unique_lock guard(owner_->mutex_);
     // Somebody may have removed the file by hand.
-    if (owner_->out_ && !owner_->is_current(owner_->out_.get())) owner_->out_.reset();
+    if (owner_->out_) {
+        const auto current = owner_->is_current(owner_->out_.get());
+        if (!current || !*current) owner_->out_.reset();
+    }
     if (owner_->empty()) return Content();
     auto fd = owner_->open_locked(Hold::exclusive);
     if (!fd) return std::move(fd).error();

@@ -5,7 +5,8 @@
 // means what it means once. A record is appended by one write(2) with a line feed before and after it, so that one that
 // a full disk cut short does not run into the next. Whoever appends holds flock(2) LOCK_SH on the file and makes sure
 // afterwards that STATE/clone.pending is still that file; whoever takes records out holds LOCK_EX, and either cuts the
-// file to nothing or puts another one in its place.
+// file to nothing or puts another one in its place. Since only the process that drains takes any out, its own threads
+// append by a mutex instead.
 //
 // Records are not synced as they are written: they survive the death of any process, but not a power cut. A process
 // that lets a verdict out without syncing them therefore leaves a mark first, STATE/clone.boot, durably: the machine's
@@ -89,7 +90,8 @@ private:
     enum class Hold { shared, exclusive };
     Result<Fd> open_here(const std::string& path, int flags);
     Result<void> append(std::string_view text);
-    bool is_current(int fd);
+    // Whether an open file is still the one under its name.
+    Result<bool> is_current(int fd);
     // The file under its name, locked.
     Result<Fd> open_locked(Hold hold);
 

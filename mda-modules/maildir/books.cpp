@@ -30,22 +30,17 @@ std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName;
 
 constexpr int kForEntries = O_RDWR | O_APPEND | O_NONBLOCK;
 
-// Still the mailbox's.
-bool has_name(int fd) {
+// The size of an open file; nothing if it was replaced.
+std::optional<off_t> size_of(int fd) {
     struct stat now {};
-    return ::fstat(fd, &now) == 0 && now.st_nlink > 0;
-}
-
-// Still the mailbox's, and nothing was added.
-bool is_current(const ReadBooks& books) {
-    struct stat now {};
-    return ::fstat(books.file.get(), &now) == 0 && now.st_nlink > 0 && now.st_size == books.state.st_size;
+    return ::fstat(fd, &now) == 0 && now.st_nlink > 0 ? std::optional(now.st_size) : std::nullopt;
 }
 
 // What the file says, or nothing if it is to be counted.
 Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms& terms) {
     // A folder's stamp tells of what readers did meanwhile.
-    if (!terms.apart && mailbox.books && is_current(*mailbox.books)) return std::optional(mailbox.books->said);
+    if (!terms.apart && mailbox.books && size_of(mailbox.books->file.get()) == mailbox.books->size)
+        return std::optional(mailbox.books->said);
     mailbox.books.reset();
     // Open for a delivery's line too, which comes next, where that is allowed. Not blocking: a mail user may have put a
     // FIFO there.
@@ -55,9 +50,8 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
         file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
     if (!file && file.error().sys == ENOENT) return std::optional<SizeFile>();
     if (!file) return std::move(file).error();
-    struct stat state {};
     std::array<char, kSizeFileLimit> text{};
-    const ssize_t got = ::fstat(file->get(), &state) == 0 ? ::pread(file->get(), text.data(), text.size(), 0) : -1;
+    const ssize_t got = ::pread(file->get(), text.data(), text.size(), 0);
     if (got < 0 && errno != ESPIPE) return system_error(errno, "cannot read " + path_of(mailbox));
     const auto size = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
     if (size >= kSizeFileLimit) return std::optional<SizeFile>();
@@ -66,7 +60,7 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
     auto ours = has_stamp(files, mailbox, file->get(), terms);
     if (!ours) return std::move(ours).error();
     if (!*ours) return std::optional<SizeFile>();
-    if (state.st_size == got) mailbox.books.emplace(ReadBooks{*std::move(file), for_entries, state, *said});
+    mailbox.books.emplace(ReadBooks{*std::move(file), for_entries, got, *said});
     return said;
 }
 
@@ -187,7 +181,7 @@ Result<Entered> Entered::enter(Files& files, Mailbox& mailbox, const Terms& term
     Entered out;
     out.bytes_ = bytes;
     auto read = std::exchange(mailbox.books, std::nullopt);
-    const bool known = read && read->for_entries && has_name(read->file.get());
+    const bool known = read && read->for_entries && size_of(read->file.get());
     auto file = known ? Result<Fd>(std::move(read->file)) : files.open(mailbox.ref(), kName, kForEntries);
     if (!file && file.error().sys == ENOENT) return out;
     if (!file) return std::move(file).error();

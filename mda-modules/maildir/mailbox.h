@@ -16,11 +16,11 @@
 
 namespace roost::maildir {
 
-// What a maildirsize said, and the file as it was then. It only ever grows, or is replaced.
+// What a maildirsize said when it was read. The file only ever grows, or is replaced.
 struct ReadBooks {
     Fd file;
     bool for_entries;  // it may be written to
-    struct stat state;
+    off_t size;
     SizeFile said;
 };
 

@@ -156,8 +156,9 @@ private:
             auto done = files_.write(file_.get(), header, path);
             return done ? message.write_to(files_, file_.get(), path) : done;
         }
-        std::string all = header;
+        std::string all;
         all.reserve(size_);
+        all = header;
         auto done = message.each([&](std::string_view bytes) -> Result<void> {
             all += bytes;
             return {};

@@ -1,6 +1,7 @@
 """What roostd bears from its clients, and what it says where that ends."""
 
 import contextlib
+import os
 import time
 
 import pytest
@@ -162,3 +163,26 @@ def test_running_out_of_descriptors_passes(alice):
             client.socket.close()
         with daemon.client() as client:
             assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_no_mailbox_is_held_open_for_a_silent_peer(alice):
+    """An administrator can unmount a volume that nobody delivers to."""
+    assert alice.deliver("alice@example.org").returncode == 0  # so that there is a mailbox, with books
+    alice.configure(quota__storage="1G")
+    mailbox = str(alice.maildir("alice@example.org"))
+    with Daemon(alice) as daemon, daemon.client() as client:
+        held = f"/proc/{daemon.process.pid}/fd"
+
+        def is_open():
+            links = []
+            for fd in os.listdir(held):
+                with contextlib.suppress(FileNotFoundError):
+                    links.append(os.readlink(f"{held}/{fd}"))
+            return [link for link in links if link.startswith(mailbox)]
+
+        assert client.say("MAIL FROM:<bob@example.net>").startswith("250 ")
+        assert client.say("RCPT TO:<alice@example.org>").startswith("250 ")
+        assert is_open(), "nothing is kept from RCPT to DATA: this test proves nothing"
+        wait_for(lambda: not is_open(), "closing the mailbox")
+        assert client.data(b"Subject: late\n\n")[0].startswith("250 ")
+        assert len(alice.messages("alice@example.org")) == 2
