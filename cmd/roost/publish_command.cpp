@@ -179,8 +179,10 @@ private:
                 [&](std::string_view user, std::string_view) {
                     if (!scope_.covers(user)) return true;
                     auto record = instance_.db().find(user);
-                    if (!record) failed = std::move(record).error();
-                    if (record && !*record) orphans.emplace(user);
+                    if (!record)
+                        failed = std::move(record).error();
+                    else if (!*record)
+                        orphans.emplace(user);
                     return !failed;
                 },
                 Deadline::in(kListing));
@@ -220,7 +222,7 @@ private:
         return {};
     }
 
-    Result<void> compare(UserRecord record) {
+    Result<void> compare(const UserRecord& record) {
         const std::string name = record.name;
         const auto listed = held_.find(name);
         std::optional<Usage> seen = listed == held_.end() ? std::nullopt : listed->second.usage();

@@ -68,7 +68,7 @@ struct Threshold {
 
     // As it is written: "storage>80%".
     std::string text() const;
-    auto operator<=>(const Threshold&) const = default;
+    auto operator<=>(const Threshold&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm
 };
 Result<std::vector<Threshold>> parse_thresholds(std::string_view text);
 

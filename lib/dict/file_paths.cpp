@@ -133,7 +133,9 @@ Result<bool> FilePaths::walk(std::size_t depth, const std::string& above, const 
         (component.variable == Component::Variable::user    ? now.user
          : component.variable == Component::Variable::local ? now.local
                                                             : now.domain) = value;
-        auto more = walk(depth + 1, above + "/" + name, now, visit);
+        std::string path = above;
+        path.append("/").append(name);
+        auto more = walk(depth + 1, path, now, visit);
         if (!more || !*more) return more;
     }
     if (failure && failure != std::errc::no_such_file_or_directory && failure != std::errc::not_a_directory)

@@ -21,6 +21,10 @@
 namespace roost {
 namespace {
 
+std::string last_error() {
+    return std::strerror(errno);  // NOLINT(concurrency-mt-unsafe): glibc's is
+}
+
 using namespace std::chrono_literals;
 
 constexpr std::array<std::string_view, 2> kWords{"SOCKET", "NAME"};
@@ -96,7 +100,7 @@ Result<void> ProxyDict::wait(short events, Deadline deadline) const {
         const auto left = std::min<std::chrono::milliseconds::rep>(deadline.remaining().count(), INT_MAX);
         const int got = ::poll(&wanted, 1, static_cast<int>(left));
         if (got > 0) return {};
-        if (got < 0 && errno != EINTR) return failed(std::strerror(errno));
+        if (got < 0 && errno != EINTR) return failed(last_error());
         if (got == 0 && deadline.expired()) return failed("no answer in time");
     }
 }
@@ -111,11 +115,11 @@ Result<void> ProxyDict::connect(Deadline deadline) {
     address.sun_family = AF_UNIX;
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
     socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!socket_) return failed(std::strerror(errno));
+    if (!socket_) return failed(last_error());
     // A Unix socket whose queue is full says so at once.
     while (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         if (errno == EINTR) continue;
-        if (errno != EAGAIN) return failed(std::strerror(errno), "does Dovecot run, and may we use its socket?");
+        if (errno != EAGAIN) return failed(last_error(), "does Dovecot run, and may we use its socket?");
         if (deadline.expired()) return failed("no answer in time");
         std::this_thread::sleep_for(std::min(deadline.remaining(), 10ms));
     }
@@ -130,7 +134,7 @@ Result<void> ProxyDict::send(std::string_view lines, Deadline deadline) {
         } else if (errno == EAGAIN) {
             if (auto writable = wait(POLLOUT, deadline); !writable) return writable;
         } else if (errno != EINTR) {
-            return failed(std::strerror(errno));
+            return failed(last_error());
         }
     }
     return {};
@@ -142,7 +146,7 @@ Result<bool> ProxyDict::receive(ProxyReader& reader, Deadline deadline) {
         if (auto readable = wait(POLLIN, deadline); !readable) return std::move(readable).error();
         const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
         if (got == 0 || (got < 0 && errno == ECONNRESET)) return false;
-        if (got < 0 && errno != EAGAIN && errno != EINTR) return failed(std::strerror(errno));
+        if (got < 0 && errno != EAGAIN && errno != EINTR) return failed(last_error());
         if (got > 0 && !reader.feed({buffer.data(), static_cast<std::size_t>(got)}))
             return failed("its server does not speak Dovecot's dict protocol", "check the path of the socket");
     }

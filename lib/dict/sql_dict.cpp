@@ -68,7 +68,12 @@ std::string sql_rows(std::size_t rows, std::string_view numbers) {
     for (std::size_t i = 0; i < rows; ++i) {
         const std::string n = std::to_string(i);
         if (i > 0) sql += ", ";
-        sql += "(:u" + n + ", " + (numbers.empty() ? ":b" + n + ", :m" + n : std::string(numbers)) + ")";
+        sql.append("(:u").append(n).append(", ");
+        if (numbers.empty())
+            sql.append(":b").append(n).append(", :m").append(n);
+        else
+            sql += numbers;
+        sql += ")";
     }
     return sql;
 }
@@ -146,6 +151,7 @@ Result<std::vector<std::optional<std::string>>> SqlDict::get(std::string_view us
         deadline);
     if (failure) return failure->error;
     std::vector<std::optional<std::string>> values;
+    values.reserve(fields.size());
     for (const std::size_t field : fields) values.push_back(row[field]);
     return values;
 }

@@ -139,7 +139,7 @@ Answer Session::decide() {
 // refused by somebody else does no harm, since all of more is all of these.
 Answer Session::decide_for_all() {
     const std::vector<std::string> all = recipients_.of(message_);
-    const Answer nothing{Outcome::delivered, {}};
+    Answer nothing{Outcome::delivered, {}};
     if (all.empty() || request_.recipient_count == 0 || all.size() < request_.recipient_count) return nothing;
     // The mildest of the refusals: trouble, then what is over for a while, then for good.
     const auto mildness = [](const Answer& answer) {

@@ -60,8 +60,7 @@ Accounts::Accounts(Parts parts)
     if (parts_.unified == nullptr) return;
     std::vector<std::string> services = parse_words(parts_.config.text("quota.unified.services"));
     std::erase(services, parts_.config.text("quota.unified.name"));
-    unified_.emplace(*parts_.unified, parts_.files, state, std::move(services),
-                     parts_.config.duration("quota.unified.max-age"));
+    unified_.emplace(*parts_.unified, parts_.files, state, services, parts_.config.duration("quota.unified.max-age"));
 }
 
 Limits Accounts::domain_limits(const Cascade& settings) {

@@ -111,7 +111,7 @@ void publish_before_end(Instance& instance, std::span<const std::string> users) 
 AfterDelivery::AfterDelivery(Current current, Watch watch)
     : current_(std::move(current)), watch_(std::move(watch)), outbox_(current_()->files(), state_dir(*current_())) {}
 
-AfterDelivery::~AfterDelivery() {
+AfterDelivery::~AfterDelivery() {  // NOLINT(bugprone-exception-escape): out of memory, at the end of all
     if (thread_.joinable()) stop(false);
 }
 

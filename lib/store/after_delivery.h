@@ -58,7 +58,7 @@ public:
     using Watch = std::function<void(Instance& instance, const std::string& user)>;
 
     explicit AfterDelivery(Current current, Watch watch = {});
-    ~AfterDelivery();
+    ~AfterDelivery();  // NOLINT(bugprone-exception-escape): see there
     AfterDelivery(const AfterDelivery&) = delete;
     AfterDelivery& operator=(const AfterDelivery&) = delete;
 

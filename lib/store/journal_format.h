@@ -44,7 +44,7 @@ struct Cancel {
     std::uint64_t generation = 0;
     std::uint64_t offset = 0;
     std::uint32_t index = 0;
-    auto operator<=>(const Cancel&) const = default;
+    auto operator<=>(const Cancel&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm
 };
 
 // What a segment's first block says.

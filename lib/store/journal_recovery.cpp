@@ -122,8 +122,8 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         } else {
             auto file = files_.open(dir, segment.name, O_WRONLY, kFileMode);
             const std::string path = plan_.dir + "/" + segment.name;
-            done = file ? files_.write_at(file->get(), 0, journal::first_block({scan.state.generation, false}), path)
-                        : Result<void>(std::move(file).error());
+            if (!file) return std::move(file).error();
+            done = files_.write_at(file->get(), 0, journal::first_block({scan.state.generation, false}), path);
             if (done) done = files_.sync_data(file->get(), path);
         }
         if (!done) return std::move(done).error();

@@ -19,7 +19,7 @@ std::string key_of(const char* kind, const std::string& service) { return std::s
 
 }  // namespace
 
-Unified::Unified(Dict& dict, Files& files, const std::string& state, std::vector<std::string> services,
+Unified::Unified(Dict& dict, Files& files, const std::string& state, const std::vector<std::string>& services,
                  std::chrono::milliseconds max_age)
     : dict_(dict), known_(files, state, "unified"), max_age_(max_age) {
     for (const std::string& service : services) {

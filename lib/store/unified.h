@@ -20,7 +20,7 @@ namespace roost {
 class Unified {
 public:
     // The dict must outlive it. `services`: all but mail.
-    Unified(Dict& dict, Files& files, const std::string& state, std::vector<std::string> services,
+    Unified(Dict& dict, Files& files, const std::string& state, const std::vector<std::string>& services,
             std::chrono::milliseconds max_age);
 
     struct Elsewhere {

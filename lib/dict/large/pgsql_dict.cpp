@@ -42,7 +42,8 @@ std::string PgsqlServer::set_rows(const SqlTable& table, std::size_t rows) const
     for (std::size_t i = 0; i < rows; ++i) {
         const std::string n = std::to_string(i);
         if (i > 0) values += ", ";
-        values += "(CAST(:u" + n + " AS text), CAST(:b" + n + " AS bigint), CAST(:m" + n + " AS bigint))";
+        values.append("(CAST(:u").append(n).append(" AS text), CAST(:b").append(n);
+        values.append(" AS bigint), CAST(:m").append(n).append(" AS bigint))");
     }
     return "UPDATE " + table.table + " AS roost_row SET " + table.fields[0] + " = roost_new.b, " + table.fields[1] +
            " = roost_new.m FROM (VALUES " + values + ") AS roost_new (u, b, m) WHERE roost_row." + table.user +
