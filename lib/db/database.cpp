@@ -127,6 +127,10 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& url, Missing
     }
 }
 
+Result<std::unique_ptr<Database>> Database::another() const {
+    return open(std::string(kScheme) + path_, Missing::fail, busy_time_);
+}
+
 Database::Database(std::string path, Use use, std::chrono::milliseconds busy_time)
     : path_(std::move(path)), use_(use), busy_time_(busy_time) {
     connect(use == Use::once ? name_for_once(path_) : path_);

@@ -35,7 +35,11 @@ public:
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
+    // Another connection to the same database, a lasting one.
+    Result<std::unique_ptr<Database>> another() const;
+
     const std::string& path() const { return path_; }
+    Use use() const { return use_; }
     // Whoever keeps statements gives a function that lets go of them, for when the connection is opened anew.
     void on_reopen(std::function<void()> forget) { forget_statements_ = std::move(forget); }
 

@@ -61,6 +61,20 @@ SqlUserDb::Impl::Lookup::Lookup(soci::session& sql) : statement(sql) {
     statement.define_and_bind();
 }
 
+Result<GroupWriter*> SqlUserDb::Impl::writer() {
+    const std::lock_guard guard(mutex);
+    if (!writer_) {
+        // A process that looks up once has no other thread that could wait.
+        if (db->use() == Database::Use::lasting) {
+            auto opened = db->another();
+            if (!opened) return std::move(opened).error();
+            written_ = *std::move(opened);
+        }
+        writer_.emplace(written_ ? *written_ : *db);
+    }
+    return &*writer_;
+}
+
 Result<std::optional<UserRecord>> SqlUserDb::find(std::string_view name) {
     using Answer = std::optional<UserRecord>;
     if (!is_usable_name(name)) return Answer{};
@@ -89,8 +103,7 @@ Result<bool> SqlUserDb::add_allocation(const UserRecord& seen, const Settings& a
     auto json = render_settings(allocation_label(seen.name), allocation);
     if (!json) return std::move(json).error();
     soci::indicator had = seen.allocation ? soci::i_ok : soci::i_null;
-    const std::lock_guard guard(impl_->mutex);
-    return impl_->db->write("write the " + allocation_label(seen.name), [&](soci::session& sql) -> Result<bool> {
+    return impl_->write("write the " + allocation_label(seen.name), [&](soci::session& sql) -> Result<bool> {
         // A program may have written a blob, which equals no text.
         soci::statement update =
             (sql.prepare << "UPDATE users SET allocation = :allocation, version = version + 1 "
@@ -106,8 +119,7 @@ Result<void> SqlUserDb::overwrite_allocation(std::string_view name, const Settin
     const std::string key = lower(name);
     auto json = render_settings(allocation_label(key), allocation);
     if (!json) return std::move(json).error();
-    const std::lock_guard guard(impl_->mutex);
-    return impl_->db->write("write the " + allocation_label(key), [&](soci::session& sql) -> Result<void> {
+    return impl_->write("write the " + allocation_label(key), [&](soci::session& sql) -> Result<void> {
         soci::statement update =
             (sql.prepare << "UPDATE users SET allocation = :allocation, version = version + 1 WHERE name = :name",
              soci::use(*json), soci::use(key));
@@ -129,8 +141,7 @@ Result<std::uint32_t> SqlUserDb::own_number(std::string_view pool, std::string_v
     const std::string bounds = std::to_string(range.from) + "-" + std::to_string(range.to);
     const std::string what = "number of " + user_label(key) + " from " + in + " " + bounds;
     if (range.from > range.to) return config_error(what, "the range is empty", "write it as FROM-TO");
-    const std::lock_guard guard(impl_->mutex);
-    return impl_->db->write("give out the " + what, [&](soci::session& sql) -> Result<std::uint32_t> {
+    return impl_->write("give out the " + what, [&](soci::session& sql) -> Result<std::uint32_t> {
         std::int64_t number = 0;
         sql << "SELECT number FROM numbers WHERE pool = :pool AND name = :name", soci::use(in), soci::use(key),
             soci::into(number);

@@ -38,8 +38,10 @@ struct DatabaseSummary {
     std::uint64_t plans = 0;
 };
 
-// A UserDb over SOCI. Any thread: calls are serialised. Writers of other programs are waited for up to the busy time,
-// then an Error says so. Keys and values are not checked here: see Schema::check and Cascade::make.
+// A UserDb over SOCI. Any thread: lookups and administration come one after the other, what deliveries write is
+// committed together where it comes at once, and neither waits for the other. Writers of other programs are waited for
+// up to the busy time, then an Error says so. Keys and values are not checked here: see Schema::check and
+// Cascade::make.
 class SqlUserDb : public UserDb {
 public:
     enum class Missing { fail, create };  // what to do about a database, or its tables, that are not there

@@ -2,12 +2,16 @@
 #pragma once
 
 #include "db/database.h"
+#include "db/group_writer.h"
 #include "user/sql_user_db.h"
 
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <type_traits>
+#include <utility>
 
 namespace roost {
 
@@ -66,9 +70,31 @@ public:
         db->on_reopen([this] { lookup.reset(); });
     }
 
+    // Writes for a delivery: on a connection of its own, so that no lookup waits for the disk, and together
+    // with what other threads write. As Database::write(), but not under the mutex, and `work` may be called twice.
+    template <class Work>
+    std::invoke_result_t<Work&, soci::session&> write(const std::string& task, Work work) {
+        auto opened = writer();
+        if (!opened) return std::move(opened).error();
+        std::optional<std::invoke_result_t<Work&, soci::session&>> result;
+        auto written = (*opened)->write(task, [&](soci::session& sql) -> Result<void> {
+            result.emplace(work(sql));
+            if (!*result) return result->error();
+            return {};
+        });
+        if (!written) return std::move(written).error();
+        return *std::move(result);
+    }
+
     std::mutex mutex;  // guards all below
     std::unique_ptr<Database> db;
     std::unique_ptr<Lookup> lookup;
+
+private:
+    Result<GroupWriter*> writer();
+
+    std::unique_ptr<Database> written_;  // none: `db` is written to
+    std::optional<GroupWriter> writer_;  // none: not needed yet
 };
 
 }  // namespace roost

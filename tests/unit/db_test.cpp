@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <thread>
 
 #include "catch.h"
+#include "db/group_writer.h"
 #include "db/schema.h"
 #include "db_scratch.h"
 
@@ -283,4 +286,50 @@ TEST_CASE("a connection that wrote much leaves a short log, and one that read le
     CHECK(std::filesystem::file_size(path + "-wal") == log);
     CHECK(std::filesystem::exists(path + "-shm"));
     CHECK(Foreign(path).ask("SELECT count(*) FROM things") == "2|");
+}
+
+TEST_CASE("what several threads write while a commit goes on is committed together, and one failure is no other's") {
+    const scratch::Dir dir;
+    const std::string path = dir / "v.db";
+    const auto db = open(path);
+    scratch::must(db->use_write_ahead_log());
+    Foreign(path).run("CREATE TABLE things (name TEXT UNIQUE)");
+    GroupWriter writer(*db);
+    constexpr std::size_t kThreads = 8;
+    // Without failures, whoever saw as many rows committed as another one wrote in the same transaction.
+    bool shared = false;
+    for (int round = 0; round < 100 && !shared; ++round) {
+        const bool failing = round % 2 == 0;
+        Foreign(path).run("DELETE FROM things");
+        std::vector<std::string> said(kThreads);
+        std::vector<std::string> committed(kThreads);
+        std::atomic<std::size_t> begun{0};
+        std::vector<std::thread> threads;
+        for (std::size_t i = 0; i < kThreads; ++i)
+            threads.emplace_back([&, i] {
+                ++begun;
+                const auto done = writer.write("write", [&](soci::session& sql) -> Result<void> {
+                    while (begun < kThreads) std::this_thread::yield();
+                    committed[i] = Foreign(path).ask("SELECT count(*) FROM things");
+                    if (failing && i == 5) return Error{Outcome::trouble, "not this one", {}, {}, 0};
+                    const std::string name = std::to_string(failing && i == 6 ? 7 : i);
+                    sql << "INSERT INTO things VALUES (:name)", soci::use(name);
+                    return {};
+                });
+                said[i] = done ? "" : done.error().text();
+            });
+        for (auto& thread : threads) thread.join();
+        const std::string names = Foreign(path).ask("SELECT name FROM things ORDER BY name");
+        if (failing) {
+            CHECK(said[5] == "not this one");
+            CHECK(said[6].empty() != said[7].empty());
+            for (const std::size_t i : {0, 1, 2, 3, 4}) CHECK(said[i].empty());
+            CHECK(names == "0|1|2|3|4|7|");
+        } else {
+            CHECK(names == "0|1|2|3|4|5|6|7|");
+            std::sort(committed.begin(), committed.end());
+            shared = std::adjacent_find(committed.begin(), committed.end()) != committed.end();
+        }
+    }
+    CHECK(shared);
 }

@@ -360,6 +360,39 @@ TEST_CASE("one connection serves many threads") {
     CHECK(wrong == 0);
 }
 
+TEST_CASE("threads that write at once are each told their own outcome, and no lookup waits for them") {
+    Site site;
+    constexpr int kThreads = 8;
+    for (int i = 0; i < kThreads; ++i) site.sql("INSERT INTO users (name) VALUES ('u" + std::to_string(i) + "')");
+    std::vector<UserRecord> seen;
+    for (int i = 0; i < kThreads; ++i) seen.push_back(site.get("u" + std::to_string(i)));
+    seen[3].version += 1;  // somebody else has changed it
+    std::vector<std::string> added(kThreads);
+    std::vector<std::string> numbers(kThreads);
+    std::vector<std::thread> threads;
+    Foreign holder(site.path);
+    holder.run("BEGIN IMMEDIATE");
+    for (std::size_t i = 0; i < kThreads; ++i)
+        threads.emplace_back([&, i] {
+            const auto done = site.db->add_allocation(seen[i], {{"p", std::to_string(i)}});
+            added[i] = done ? (*done ? "yes" : "no") : done.error().text();
+            // One more than there are numbers.
+            const auto number = site.db->own_number("uid", "u" + std::to_string(i), {1, kThreads - 1});
+            numbers[i] = number ? std::to_string(*number) : number.error().text();
+        });
+    for (int k = 0; k < 100; ++k) CHECK_FALSE(site.get("u0").allocation);
+    holder.run("COMMIT");
+    for (auto& thread : threads) thread.join();
+    for (std::size_t i = 0; i < kThreads; ++i) {
+        INFO(i);
+        CHECK(added[i] == (i == 3 ? "no" : "yes"));
+        CHECK(site.get("u" + std::to_string(i)).allocation.has_value() == (i != 3));
+    }
+    std::sort(numbers.begin(), numbers.end());
+    for (std::size_t i = 0; i + 1 < kThreads; ++i) CHECK(numbers[i] == std::to_string(i + 1));
+    CHECK(has(numbers.back(), "every number is taken"));
+}
+
 TEST_CASE("lookups go on beside a foreign writer, and writes end in an Error after the busy time") {
     Site site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
