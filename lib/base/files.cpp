@@ -203,6 +203,8 @@ std::optional<std::int64_t> Files::made(int fd) {
 }
 
 Result<Fd> Files::make_path(const std::string& path, mode_t mode) {
+    auto there = open_dir({AT_FDCWD, {}}, path, Follow::yes);
+    if (there || there.error().sys != ENOENT) return there;
     // What is above need not be readable to be passed through.
     constexpr int kPass = O_PATH | O_DIRECTORY;
     auto here = open({AT_FDCWD, {}}, "/", kPass, 0, Follow::yes);

@@ -21,12 +21,10 @@
 namespace roost::maildir {
 namespace {
 
-constexpr const char* kName = "maildirsize";
-
 // How long a count that says "full" is believed without looking again.
 constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 
-std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kName; }
+std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kSizeFileName; }
 
 constexpr int kForEntries = O_RDWR | O_APPEND | O_NONBLOCK;
 
@@ -44,10 +42,10 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
     mailbox.books.reset();
     // Open for a delivery's line too, which comes next, where that is allowed. Not blocking: a mail user may have put a
     // FIFO there.
-    auto file = files.open(mailbox.ref(), kName, kForEntries);
+    auto file = files.open(mailbox.ref(), kSizeFileName, kForEntries);
     const bool for_entries = static_cast<bool>(file);
     if (!file && (file.error().sys == EACCES || file.error().sys == EPERM || file.error().sys == EROFS))
-        file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
+        file = files.open(mailbox.ref(), kSizeFileName, O_RDONLY | O_NONBLOCK);
     if (!file && file.error().sys == ENOENT) return std::optional<SizeFile>();
     if (!file) return std::move(file).error();
     std::array<char, kSizeFileLimit> text{};
@@ -65,7 +63,7 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
 }
 
 bool is_old(Files& files, const Mailbox& mailbox) {
-    const auto st = files.stat(mailbox.ref(), kName);
+    const auto st = files.stat(mailbox.ref(), kSizeFileName);
     return !st || std::time(nullptr) - st->st_mtime >= kStaleSeconds;
 }
 
@@ -96,7 +94,7 @@ Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, con
     auto stamp = stamp_for(fd->get(), terms, count.cur_changed());
     if (done && !stamp) done = stamp.error();
     if (done) done = write_stamp(files, mailbox, tmp, *stamp);
-    if (done) done = files.rename(tmp, name, mailbox.ref(), kName);
+    if (done) done = files.rename(tmp, name, mailbox.ref(), kSizeFileName);
     if (!done) static_cast<void>(files.unlink(tmp, name));
     // Somebody who counts all folders may have removed the stamp in between, and would believe our file.
     if (done && !stamp->empty() && !is_stamp(files, mailbox, *stamp)) return forget_count(files, mailbox);
@@ -148,13 +146,25 @@ Result<Usage> recount(Files& files, const Mailbox& mailbox, const Terms& terms) 
     return counted;
 }
 
+bool begin_books(Files& files, const Mailbox& mailbox, const Terms& terms) {
+    // Without limits nobody asks; what needs a stamp is written with the first count.
+    if (!needs_usage(terms.limits) || !terms.left_out.empty()) return false;
+    auto file = files.open(mailbox.ref(), kSizeFileName, O_WRONLY | O_CREAT | O_EXCL, mailbox.file_mode);
+    if (!file) return false;
+    auto done = files.set_mode(file->get(), mailbox.file_mode, path_of(mailbox));
+    if (done) done = files.write(file->get(), size_header(terms.limits) + size_line(0, 0), path_of(mailbox));
+    // Part of it may be there; if it stays, a reader finds it wanting.
+    if (!done) static_cast<void>(files.unlink(mailbox.ref(), kSizeFileName));
+    return static_cast<bool>(done);
+}
+
 Result<void> forget_count(Files& files, const Mailbox& mailbox) {
-    auto removed = files.unlink(mailbox.ref(), kName);
+    auto removed = files.unlink(mailbox.ref(), kSizeFileName);
     return removed ? remove_stamp(files, mailbox) : removed;
 }
 
 Result<void> forget_other_count(Files& files, const Mailbox& mailbox, const Terms& terms) {
-    auto file = files.open(mailbox.ref(), kName, O_RDONLY | O_NONBLOCK);
+    auto file = files.open(mailbox.ref(), kSizeFileName, O_RDONLY | O_NONBLOCK);
     if (!file) return file.error().sys == ENOENT ? Result<void>() : std::move(file).error();
     auto ours = has_stamp(files, mailbox, file->get(), terms);
     if (!ours) return std::move(ours).error();
@@ -182,7 +192,7 @@ Result<Entered> Entered::enter(Files& files, Mailbox& mailbox, const Terms& term
     out.bytes_ = bytes;
     auto read = std::exchange(mailbox.books, std::nullopt);
     const bool known = read && read->for_entries && size_of(read->file.get());
-    auto file = known ? Result<Fd>(std::move(read->file)) : files.open(mailbox.ref(), kName, kForEntries);
+    auto file = known ? Result<Fd>(std::move(read->file)) : files.open(mailbox.ref(), kSizeFileName, kForEntries);
     if (!file && file.error().sys == ENOENT) return out;
     if (!file) return std::move(file).error();
     // Books under other terms are not for this message.
@@ -226,7 +236,7 @@ void Entered::take_back(Files& files, const Mailbox& mailbox) {
 void Entered::confirm(Files& files, const Mailbox& mailbox) {
     struct stat st {};
     const bool replaced = file_ ? ::fstat(file_.get(), &st) != 0 || st.st_nlink == 0
-                                : static_cast<bool>(files.stat(mailbox.ref(), kName));
+                                : static_cast<bool>(files.stat(mailbox.ref(), kSizeFileName));
     file_.reset();
     if (!replaced) return;
     auto removed = forget_count(files, mailbox);

@@ -34,6 +34,10 @@ Result<Usage> usage(Files& files, Mailbox& mailbox, const Terms& terms, const Us
 // Counts the mailbox and writes maildirsize with what it found, or removes it where deliveries went on meanwhile.
 Result<Usage> recount(Files& files, const Mailbox& mailbox, const Terms& terms);
 
+// Writes the maildirsize of a mailbox that was just made and that nobody can have put mail in yet. False: there is none
+// of ours, and whoever asks for usage counts.
+bool begin_books(Files& files, const Mailbox& mailbox, const Terms& terms);
+
 // Removes the count, so that whoever asks next counts anew.
 Result<void> forget_count(Files& files, const Mailbox& mailbox);
 

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <limits>
@@ -17,8 +18,8 @@ bool is_gone(const Error& error) { return error.sys == ENOENT || error.sys == ES
 
 // When the open directory last changed, at a moment from which on every further change shows: a file system's times go
 // by ticks, and what changes twice within one looks unchanged. Waits for the tick to end; a directory that changes all
-// the time gets its last look.
-Result<struct timespec> settled_change(int fd, std::string_view path) {
+// the time gets its last look. Nothing: it is empty, as that of a new mailbox, and looking again tells as much.
+Result<std::optional<struct timespec>> settled_change(int fd, std::string_view path) {
     constexpr int kLooks = 50;
     constexpr long kNanoseconds = 1'000'000;
     for (int look = 1;; ++look) {
@@ -27,7 +28,8 @@ Result<struct timespec> settled_change(int fd, std::string_view path) {
         struct timespec tick {};
         ::clock_gettime(CLOCK_REALTIME_COARSE, &tick);
         const bool this_tick = st.st_mtim.tv_sec == tick.tv_sec && st.st_mtim.tv_nsec >= tick.tv_nsec;
-        if (!this_tick || look == kLooks) return st.st_mtim;
+        if (!this_tick || look == kLooks) return std::optional(st.st_mtim);
+        if (is_empty(fd, path)) return std::optional<struct timespec>();
         const struct timespec pause { 0, kNanoseconds };
         ::nanosleep(&pause, nullptr);
     }
@@ -55,7 +57,7 @@ Result<Count> Count::make(Files& files, const Mailbox& mailbox, bool count_trash
                           const std::set<std::string>& left_out) {
     Count count;
     if (auto added = count.add_maildir(files, mailbox.ref(), {}, count_trash); !added) return std::move(added).error();
-    if (!count.seen_.empty()) count.cur_changed_ = count.seen_.back().changed;
+    if (!count.seen_.empty()) count.cur_changed_ = count.seen_.back().changed.value_or(timespec{});
     auto listing = files.open_dir(mailbox.ref(), ".");
     if (!listing) return std::move(listing).error();
     const std::string trash = folder_directory({"Trash"});
@@ -93,6 +95,10 @@ Result<void> Count::add_directory(Files& files, DirRef dir, const std::string& n
     const std::string path = std::string(dir.path) + "/" + name;
     auto changed = settled_change(fd->get(), path);
     if (!changed) return std::move(changed).error();
+    if (!*changed) {
+        seen_.push_back({prefix + name, std::nullopt});
+        return {};
+    }
     const DirRef here{fd->get(), path};
     auto listed = each_entry(here.fd, path, [&](const Entry& entry) -> Result<void> {
         if (entry.name.starts_with('.') || (entry.type != DT_REG && entry.type != DT_UNKNOWN)) return {};
@@ -117,12 +123,14 @@ Result<void> Count::add_directory(Files& files, DirRef dir, const std::string& n
 }
 
 bool Count::still_holds(Files& files, const Mailbox& mailbox) const {
-    for (const Seen& seen : seen_) {
+    return std::all_of(seen_.begin(), seen_.end(), [&](const Seen& seen) {
+        if (!seen.changed) {
+            auto dir = files.open_dir(mailbox.ref(), seen.name);
+            return dir && is_empty(dir->get(), mailbox.path);
+        }
         const auto st = files.stat(mailbox.ref(), seen.name);
-        if (!st || st->st_mtim.tv_sec != seen.changed.tv_sec || st->st_mtim.tv_nsec != seen.changed.tv_nsec)
-            return false;
-    }
-    return true;
+        return st && st->st_mtim.tv_sec == seen.changed->tv_sec && st->st_mtim.tv_nsec == seen.changed->tv_nsec;
+    });
 }
 
 }  // namespace roost::maildir

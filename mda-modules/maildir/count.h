@@ -31,7 +31,7 @@ public:
                               const std::set<std::string>& left_out);
 
     const Usage& used() const { return used_; }
-    // When INBOX's cur last changed, before it was counted.
+    // When INBOX's cur last changed, before it was counted; zero where a later change may look the same.
     struct timespec cur_changed() const {
         return cur_changed_;
     }
@@ -40,8 +40,8 @@ public:
 
 private:
     struct Seen {
-        std::string name;  // from the mailbox's root
-        struct timespec changed;
+        std::string name;                        // from the mailbox's root
+        std::optional<struct timespec> changed;  // none: it was empty
     };
     Count() = default;
     // `prefix`: the folder's directory and "/", or empty for INBOX.

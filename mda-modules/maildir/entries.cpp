@@ -39,4 +39,16 @@ Result<void> each_entry(int fd, std::string_view path, const std::function<Resul
     }
 }
 
+bool is_empty(int fd, std::string_view path) {
+    bool empty = ::lseek(fd, 0, SEEK_SET) == 0;
+    const auto listed = each_entry(
+        fd, path,
+        [&](const Entry& /*entry*/) -> Result<void> {
+            empty = false;
+            return {};
+        },
+        true);
+    return ::lseek(fd, 0, SEEK_SET) == 0 && listed && empty;
+}
+
 }  // namespace roost::maildir

@@ -21,4 +21,7 @@ struct Entry {
 Result<void> each_entry(int fd, std::string_view path, const std::function<Result<void>(const Entry&)>& visit,
                         bool one_batch = false);
 
+// True if the open directory `fd` surely has no entry. Reads from its beginning, and leaves the descriptor there.
+bool is_empty(int fd, std::string_view path);
+
 }  // namespace roost::maildir

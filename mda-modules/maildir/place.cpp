@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "books.h"
 #include "entries.h"
 #include "mailbox.h"
 #include "owner.h"
@@ -94,26 +95,15 @@ Result<std::string> choose(Files& files, const User& user) {
     return best->path;
 }
 
-bool is_empty(int fd, std::string_view path) {
-    bool empty = true;
-    auto listed = each_entry(
-        fd, path,
-        [&](const Entry& /*entry*/) -> Result<void> {
-            empty = false;
-            return {};
-        },
-        true);
-    return listed && empty;
-}
-
 // True if there is nothing in the mailbox but what allocate() makes.
 bool is_new(Files& files, DirRef mailbox) {
     bool holds_more = false;
     auto listing = files.open_dir(mailbox, ".");
     if (!listing) return false;
     auto listed = each_entry(listing->get(), mailbox.path, [&](const Entry& entry) -> Result<void> {
-        auto dir = files.open_dir(mailbox, entry.name);
+        if (entry.name == kSizeFileName) return {};
         const bool ours = entry.name == "cur" || entry.name == "new" || entry.name == "tmp";
+        auto dir = files.open_dir(mailbox, entry.name);
         if (!ours || !dir || !is_empty(dir->get(), mailbox.path)) holds_more = true;
         return {};
     });
@@ -143,18 +133,28 @@ Result<void> make_mailbox(Files& files, const User& user, const std::string& pat
     if (!made) return std::move(made).error();
     auto root = files.open_dir(above, at.leaf);
     if (!root) return std::move(root).error();
+    const Mailbox mailbox{path, {}, *std::move(root), owner, mode, user.settings().mode("maildir.file-mode"), {}};
     if (owner) {
-        auto given = hand_over(files, root->get(), path, *owner);
+        auto given = hand_over(files, mailbox.root.get(), path, *owner);
         if (!given) return given;
     }
     {
         auto acting = ActAs::begin(owner);
         if (!acting) return std::move(acting).error();
-        auto maildir = open_maildir(files, {root->get(), path}, mode);
-        if (!maildir) return std::move(maildir).error();
+        const bool counted = *made && begin_books(files, mailbox, terms_of(user, folder_rules(user.settings()), {}));
+        bool all_made = true;
+        // Last cur, because a directory counts as a folder when it has one.
+        for (const char* name : {"tmp", "new", "cur"}) {
+            auto inside = files.make_dir(mailbox.ref(), name, mode);
+            if (!inside) return std::move(inside).error();
+            all_made = all_made && *inside;
+        }
+        // Whoever was faster may have put mail there before our books began.
+        if (counted && !all_made)
+            if (auto forgotten = forget_count(files, mailbox); !forgotten) return forgotten;
     }
     // Also what was there: whoever made it may have been killed before it could sync.
-    for (const DirRef& dir : {DirRef{root->get(), path}, above}) {
+    for (const DirRef& dir : {mailbox.ref(), above}) {
         auto synced = files.sync(dir.fd, dir.path);
         if (!synced) return synced;
     }
@@ -209,7 +209,8 @@ Result<void> release(Files& files, const User& user, const Settings& allocation)
         auto removed = files.remove_dir(mailbox, name);
         if (!removed) return removed.error().sys == ENOTEMPTY ? Result<void>() : removed;
     }
-    auto removed = files.remove_dir(above, at.leaf);
+    auto removed = files.unlink(mailbox, kSizeFileName);
+    if (removed) removed = files.remove_dir(above, at.leaf);
     return !removed && removed.error().sys == ENOTEMPTY ? Result<void>() : removed;
 }
 

@@ -13,6 +13,7 @@
 namespace roost::maildir {
 
 // A file of this many bytes or more is to be counted anew, by the specification.
+inline constexpr const char* kSizeFileName = "maildirsize";
 inline constexpr std::size_t kSizeFileLimit = 5120;
 
 // What a trustworthy file says.

@@ -127,6 +127,67 @@ TEST_CASE("maildirsize tells the user's limits in the words of Courier and Dovec
     }
 }
 
+TEST_CASE("a mailbox is made with its books, and its first delivery counts nothing", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org", kLimits);
+    CHECK(books(alice) == "1000S,50C\n0 0\n");
+    CHECK((fs::status(books_of(alice)).permissions() & fs::perms::mask) == fs::perms(0600));
+    site.files().before = [](std::string_view called, const std::string& name, DirRef /*dir*/) {
+        return called == "open_dir" && name == "cur" ? EIO : 0;
+    };
+    CHECK(site.usage(alice) == Usage{});
+    site.delivered(alice, kTen);
+    CHECK(books(alice) == "1000S,50C\n0 0\n10 1\n");
+    CHECK(site.usage(alice) == Usage{10, 1});
+
+    SECTION("unless nothing is limited") {
+        const User bob = site.with_mailbox("bob@example.org");
+        CHECK_FALSE(fs::exists(books_of(bob)));
+    }
+    SECTION("unless folders are left out, which a stamp has to tell") {
+        const User bob =
+            site.with_mailbox("bob@example.org", {{"quota.storage", "1000"}, {"quota.folder.Spam.ignore", "yes"}});
+        CHECK_FALSE(fs::exists(books_of(bob)));
+    }
+}
+
+TEST_CASE("whoever makes part of a mailbox first may have put mail there, which the first books do not miss",
+          "[maildir]") {
+    Site site;
+    const User alice = site.user("alice@example.org", kLimits);
+    const std::string rival = GENERATE("tmp", "new", "cur");
+    bool inside = false;
+    site.files().before = [&](std::string_view called, const std::string& name, DirRef dir) {
+        if (called != "make_dir" || name != rival || std::exchange(inside, true)) return 0;
+        const fs::path there = fs::path(dir.path) / rival;
+        fs::create_directory(there);
+        put(there / "1.x,S=10", kTen);
+        return 0;
+    };
+    const User complete = site.allocated(alice, must(site.mda().allocate(alice)));
+    site.files().before = nullptr;
+    REQUIRE(inside);
+    CHECK_FALSE(fs::exists(books_of(complete)));
+    CHECK(site.usage(complete) == (rival == "tmp" ? Usage{} : Usage{10, 1}));
+}
+
+TEST_CASE("mail that comes into an empty mailbox while it is counted is in the books", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org", kLimits);
+    fs::remove(books_of(alice));
+    const std::string where = GENERATE("new", "cur");
+    bool inside = false;
+    site.files().before = [&](std::string_view called, const std::string& name, DirRef /*dir*/) {
+        if (called == "rename" && name == "maildirsize" && !std::exchange(inside, true))
+            put(root_of(alice) / where / "1.x,S=10", kTen);
+        return 0;
+    };
+    static_cast<void>(site.usage(alice));
+    site.files().before = nullptr;
+    REQUIRE(inside);
+    CHECK(site.usage(alice) == Usage{10, 1});
+}
+
 TEST_CASE("a change of the limits is in maildirsize at the next question", "[maildir]") {
     Site site;
     site.usage(site.with_mailbox("alice@example.org", kLimits));
@@ -349,6 +410,7 @@ TEST_CASE("a count that overtakes a delivery does not lose it", "[maildir]") {
 TEST_CASE("a FIFO in the place of maildirsize blocks nobody", "[maildir]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org", kLimits);
+    fs::remove(books_of(alice));
     REQUIRE(::mkfifo(books_of(alice).c_str(), 0600) == 0);
     SECTION("at a delivery") { static_cast<void>(site.deliver(alice, kTen)); }
     CHECK(site.usage(alice) == site.recount(alice));
