@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstdlib>
 #include <ctime>
 #include <limits>
 #include <string>
@@ -26,12 +28,74 @@ constexpr std::time_t kStaleSeconds = std::time_t{15} * 60;
 
 std::string path_of(const Mailbox& mailbox) { return mailbox.path + "/" + kSizeFileName; }
 
+// At 5120 bytes a file is to be counted anew, which takes a second for a million messages: too long for every 700th
+// delivery. Mailboxes of up to this many messages are counted whenever their file is full, larger ones as much more
+// seldom as they are larger; the other times the lines of the file are summed up. So what a crash left wrong is found,
+// and counting costs a delivery the same in any mailbox.
+constexpr std::uint64_t kAlwaysCounted = 10'000;
+// A file of more bytes is not summed up: others let it grow, and nobody knows how far it can be trusted.
+constexpr std::size_t kSummedUpLimit = 16 * kSizeFileLimit;
+
 constexpr int kForEntries = O_RDWR | O_APPEND | O_NONBLOCK;
 
 // The size of an open file; nothing if it was replaced.
 std::optional<off_t> size_of(int fd) {
     struct stat now {};
     return ::fstat(fd, &now) == 0 && now.st_nlink > 0 ? std::optional(now.st_size) : std::nullopt;
+}
+
+std::string line_of(const Usage& used) {
+    constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+    const auto number = [](std::uint64_t n) { return static_cast<std::int64_t>(n < kMost ? n : kMost); };
+    return size_line(number(used.storage), number(used.messages));
+}
+
+// Puts a new file with these lines in place of the old one, with its stamp. The stamp comes first: a file with
+// another's stamp is counted anew, whoever was killed or faster in between.
+Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, const std::string& lines,
+                   const struct timespec& cur_changed) {
+    const std::string text = size_header(terms.limits) + lines;
+
+    auto maildir = open_maildir(files, mailbox.ref(), mailbox.directory_mode);
+    if (!maildir) return std::move(maildir).error();
+    const std::string tmp_path = maildir->tmp_path();
+    const DirRef tmp{maildir->tmp.get(), tmp_path};
+    const std::string name = unique_name();
+    auto fd = files.open(tmp, name, O_WRONLY | O_CREAT | O_EXCL, mailbox.file_mode);
+    if (!fd) return std::move(fd).error();
+    const std::string path = tmp_path + "/" + name;
+    Result<void> done = files.set_mode(fd->get(), mailbox.file_mode, path);
+    if (done) done = files.write(fd->get(), text, path);
+    auto stamp = stamp_for(fd->get(), terms, cur_changed);
+    if (done && !stamp) done = stamp.error();
+    if (done) done = write_stamp(files, mailbox, tmp, *stamp);
+    if (done) done = files.rename(tmp, name, mailbox.ref(), kSizeFileName);
+    if (!done) static_cast<void>(files.unlink(tmp, name));
+    // Somebody who counts all folders may have removed the stamp in between, and would believe our file.
+    if (done && !stamp->empty() && !is_stamp(files, mailbox, *stamp)) return forget_count(files, mailbox);
+    return done;
+}
+
+// Sums the lines of a full file up, in a new one. Nothing: it is to be counted.
+std::optional<SizeFile> sum_up(Files& files, const Mailbox& mailbox, const Terms& terms, int full) {
+    // A folder's stamp would have to say anew when its cur changed.
+    if (terms.apart) return std::nullopt;
+    const auto text = files.read_all(full, path_of(mailbox), kSummedUpLimit);
+    if (!text) return std::nullopt;
+    const auto said = parse_size_file(*text, terms.limits);
+    if (!said || said->used.messages <= kAlwaysCounted) return std::nullopt;
+    const auto times = std::min<std::uint64_t>(said->used.messages / kAlwaysCounted, UINT32_MAX);
+    if (::arc4random_uniform(static_cast<std::uint32_t>(times)) == 0) return std::nullopt;
+    const auto ours = has_stamp(files, mailbox, full, terms);
+    if (!ours || !*ours) return std::nullopt;
+    // With a second line, so that it is not taken for a count.
+    auto written = write(files, mailbox, terms, line_of(said->used) + size_line(0, 0), {});
+    // What another process entered meanwhile is in the old file alone.
+    struct stat st {};
+    const bool missed = ::fstat(full, &st) != 0 || static_cast<std::size_t>(st.st_size) != text->size();
+    if (written && missed) written = forget_count(files, mailbox);
+    if (!written) log(LogLevel::warning, written.error().text());
+    return missed ? std::nullopt : said;
 }
 
 // What the file says, or nothing if it is to be counted.
@@ -52,7 +116,7 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
     const ssize_t got = ::pread(file->get(), text.data(), text.size(), 0);
     if (got < 0 && errno != ESPIPE) return system_error(errno, "cannot read " + path_of(mailbox));
     const auto size = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
-    if (size >= kSizeFileLimit) return std::optional<SizeFile>();
+    if (size >= kSizeFileLimit) return sum_up(files, mailbox, terms, file->get());
     const auto said = parse_size_file({text.data(), size}, terms.limits);
     if (!said) return said;
     auto ours = has_stamp(files, mailbox, file->get(), terms);
@@ -73,39 +137,11 @@ bool counted_lately(Files& files, const ReadBooks& books) {
     return age >= 0 && age < kStaleSeconds;
 }
 
-// Puts a new file in place of the old one, with its stamp. The stamp comes first: a file with another's stamp is
-// counted anew, whoever was killed or faster in between.
-Result<void> write(Files& files, const Mailbox& mailbox, const Terms& terms, const Count& count) {
-    constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
-    const auto number = [](std::uint64_t n) { return static_cast<std::int64_t>(n < kMost ? n : kMost); };
-    const std::string text =
-        size_header(terms.limits) + size_line(number(count.used().storage), number(count.used().messages));
-
-    auto maildir = open_maildir(files, mailbox.ref(), mailbox.directory_mode);
-    if (!maildir) return std::move(maildir).error();
-    const std::string tmp_path = maildir->tmp_path();
-    const DirRef tmp{maildir->tmp.get(), tmp_path};
-    const std::string name = unique_name();
-    auto fd = files.open(tmp, name, O_WRONLY | O_CREAT | O_EXCL, mailbox.file_mode);
-    if (!fd) return std::move(fd).error();
-    const std::string path = tmp_path + "/" + name;
-    Result<void> done = files.set_mode(fd->get(), mailbox.file_mode, path);
-    if (done) done = files.write(fd->get(), text, path);
-    auto stamp = stamp_for(fd->get(), terms, count.cur_changed());
-    if (done && !stamp) done = stamp.error();
-    if (done) done = write_stamp(files, mailbox, tmp, *stamp);
-    if (done) done = files.rename(tmp, name, mailbox.ref(), kSizeFileName);
-    if (!done) static_cast<void>(files.unlink(tmp, name));
-    // Somebody who counts all folders may have removed the stamp in between, and would believe our file.
-    if (done && !stamp->empty() && !is_stamp(files, mailbox, *stamp)) return forget_count(files, mailbox);
-    return done;
-}
-
 // Counts, and puts the books right; `written` tells whether that worked.
 Result<Usage> count_anew(Files& files, const Mailbox& mailbox, const Terms& terms, Result<void>& written) {
     auto count = Count::make(files, mailbox, terms.count_trash, terms.left_out);
     if (!count) return std::move(count).error();
-    written = write(files, mailbox, terms, *count);
+    written = write(files, mailbox, terms, line_of(count->used()), count->cur_changed());
     // A delivery while we counted may or may not be in the sum, and its own line went into the file that we replaced.
     if (written && !count->still_holds(files, mailbox)) written = forget_count(files, mailbox);
     return count->used();

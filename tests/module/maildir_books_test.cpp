@@ -100,6 +100,69 @@ TEST_CASE("a maildirsize that can be trusted is believed, any other is counted a
     CHECK(books(alice) == "1000S,50C\n10 1\n");
 }
 
+TEST_CASE("the full file of a large mailbox is summed up, seldom counted", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org", {{"quota.messages", "2000000000"}});
+    put(root_of(alice) / "cur" / "1.x:2,S", kTen);  // what a count would find
+    const auto full = [](const std::string& first, std::size_t lines) {
+        std::string text = "2000000000C\n" + first + "\n";
+        for (std::size_t i = 0; i < lines; ++i) text += "20 1\n";
+        return text;
+    };
+    constexpr Usage kCounted{10, 1};
+
+    SECTION("that of a small one is always counted") {
+        put(books_of(alice), full("5 8000", 1100));
+        CHECK(site.usage(alice) == kCounted);
+        CHECK(books(alice) == "2000000000C\n10 1\n");
+    }
+    SECTION("that of one with a billion messages practically never") {
+        put(books_of(alice), full("5 1000000000", 1100));
+        CHECK(site.usage(alice) == Usage{22005, 1000001100});
+        // Two lines: a count has one, and is believed when it says full.
+        CHECK(books(alice) == "2000000000C\n22005 1000001100\n0 0\n");
+        site.delivered(alice, kTen);
+        CHECK(site.usage(alice) == Usage{22015, 1000001101});
+        CHECK(site.usage(alice, {0, 1000000000}) == Usage{20, 2});
+    }
+    SECTION("that of a hundred thousand now and then") {
+        int counted = 0;
+        for (int i = 0; i < 200; ++i) {
+            put(books_of(alice), full("5 100000", 1100));
+            counted += site.usage(alice) == kCounted ? 1 : 0;
+        }
+        CHECK(counted > 0);  // by chance none: once in a billion runs
+        CHECK(counted < 100);
+    }
+    SECTION("one of 80 KiB is not summed up") {
+        put(books_of(alice), full("5 1000000000", 17000));
+        CHECK(site.usage(alice) == kCounted);
+    }
+    SECTION("one that is damaged is not summed up") {
+        put(books_of(alice), full("5 1000000000", 1100) + "x\n");
+        CHECK(site.usage(alice) == kCounted);
+    }
+    SECTION("what another process enters meanwhile is not lost") {
+        put(books_of(alice), full("5 1000000000", 1100));
+        bool inside = false;
+        site.files().before = [&](std::string_view called, const std::string& name, DirRef /*dir*/) {
+            if (called == "rename" && name == "maildirsize" && !std::exchange(inside, true))
+                std::ofstream(books_of(alice), std::ios::app) << "20 1\n";
+            return 0;
+        };
+        CHECK(site.usage(alice) == kCounted);
+        REQUIRE(inside);
+    }
+    SECTION("where no new file can be written the sum is still known") {
+        put(books_of(alice), full("5 1000000000", 1100));
+        site.files().before = [](std::string_view called, const std::string& /*name*/, DirRef /*dir*/) {
+            return called == "write" ? ENOSPC : 0;
+        };
+        CHECK(site.usage(alice) == Usage{22005, 1000001100});
+        CHECK(site.reader().leftovers(alice).empty());
+    }
+}
+
 TEST_CASE("maildirsize tells the user's limits in the words of Courier and Dovecot", "[maildir]") {
     struct Row {
         Settings limits;
