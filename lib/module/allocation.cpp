@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace roost {
 namespace {
@@ -27,6 +28,15 @@ public:
 private:
     std::vector<Settings> made_;
 };
+
+// The user as the database has it now, without asking.
+Result<User> with_allocation(const User& user, const Settings& allocation) {
+    UserRecord record = user.record();
+    record.allocation = allocation;
+    record.allocation_text.clear();  // never read, so nobody adds to this record without looking again
+    ++record.version;
+    return User::make(user.settings().config(), std::move(record));
+}
 
 }  // namespace
 
@@ -68,7 +78,7 @@ Result<User> allocate_if_unchanged(UserDb& db, Mda& mda, User user, Deadline dea
         const auto written = db.add_allocation(user.record(), *allocation);
         if (!written) return written.error();
         added = *written;
-        auto now = find_again(db, user);
+        auto now = added ? with_allocation(user, *allocation) : find_again(db, user);
         if (!now) return now;
         user = *std::move(now);
     }
