@@ -23,7 +23,7 @@ Result<void> GroupWriter::write(const std::string& task, const Work& work) {
     return std::move(own.result);
 }
 
-void GroupWriter::commit(const std::vector<Request*>& group) {
+void GroupWriter::commit(const std::vector<Request*>& group) noexcept {
     if (group.size() > 1) {
         const auto together = db_.write("write for several users", [&](soci::session& sql) -> Result<void> {
             for (const Request* request : group)

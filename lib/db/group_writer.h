@@ -31,7 +31,8 @@ private:
         Result<void> result;
         bool done = false;
     };
-    void commit(const std::vector<Request*>& group);
+    // What it throws would leave the others waiting for ever.
+    void commit(const std::vector<Request*>& group) noexcept;
 
     Database& db_;
     std::mutex mutex_;  // guards all below

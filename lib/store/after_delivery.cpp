@@ -257,23 +257,30 @@ void AfterDelivery::round(const std::shared_ptr<Instance>& instance) {
         if (dict_ != clone->dict().name()) {
             dict_ = clone->dict().name();
             witnesses_.clear();
+            checked_ = false;
             next_check_ = Clock::now();
         }
+        // A dict that is new here before anything is written to it that could pass for what it ought to hold.
+        if (!checked_) check(*instance, *clone);
         // Of users whose usage could not be read, others' need not wait for the next try.
         if (any_noted() || (!outbox_.empty() && Clock::now() >= next_retry_)) publish(*instance, *clone);
-        if (Clock::now() >= next_check_ && backoff_.count() == 0 && !clone->dict().expires()) {
-            next_check_ = Clock::now() + kCheck;
-            if (dict_was_emptied(*instance, *clone)) {
-                log(LogLevel::warning,
-                    dict_ + " does not hold what was published before: all usage is published again");
-                if (auto added = outbox_.add_everybody(); !added)
-                    log(LogLevel::warning, "the clone: " + added.error().text());
-            }
-        }
+        check(*instance, *clone);
     } catch (const std::exception& e) {  // out of memory: later
         log(LogLevel::error, std::string("the clone: ") + e.what());
         next_ = Clock::now() + kLongestBackoff;
     }
+}
+
+// Has everybody published where the dict does not hold what it ought to.
+void AfterDelivery::check(Instance& instance, Clone& clone) {
+    if (Clock::now() < next_check_ || backoff_.count() != 0 || clone.dict().expires()) return;
+    next_check_ = Clock::now() + kCheck;
+    const auto emptied = dict_was_emptied(instance, clone);
+    if (!emptied) return;
+    checked_ = true;
+    if (!*emptied) return;
+    log(LogLevel::warning, dict_ + " does not hold what was published before: all usage is published again");
+    if (auto added = outbox_.add_everybody(); !added) log(LogLevel::warning, "the clone: " + added.error().text());
 }
 
 bool AfterDelivery::any_noted() {
@@ -292,7 +299,7 @@ void AfterDelivery::forget_noted() {
 void AfterDelivery::publish(Instance& instance, Clone& clone) {
     const milliseconds worked = thread_time();
     const Clock::time_point begin = Clock::now();
-    CloneFeed feed({instance, clone, clone.dict().expires() ? nullptr : &witnesses_, &stopping_});
+    CloneFeed feed({instance, clone, checked_ ? &witnesses_ : nullptr, &stopping_});
     const Drained drained = drain(*right_, feed, std::nullopt, [this] { forget_noted(); });
     const Clock::time_point now = Clock::now();
     if (drained.everybody) next_check_ = std::max(next_check_, now + kCheckPart * (now - begin));
@@ -311,33 +318,37 @@ void AfterDelivery::publish(Instance& instance, Clone& clone) {
     unreadable_ = drained.unreadable.has_value();
 }
 
-bool AfterDelivery::dict_was_emptied(Instance& instance, Clone& clone) {
+bool AfterDelivery::is_noted(const std::string& user) {
+    const std::lock_guard lock(mutex_);
+    return noted_.contains(user);
+}
+
+// Nothing: it cannot be told now.
+std::optional<bool> AfterDelivery::dict_was_emptied(Instance& instance, Clone& clone) {
     if (witnesses_.users().empty()) find_witness(instance);
     const std::vector<std::string> users = witnesses_.users();
     const Deadline deadline = Deadline::in(kCheckTime);
     for (const std::string& name : users) {
         auto seen = clone.read(name, deadline);
-        if (!seen) return false;  // that it is in trouble is told by whoever has something to publish
+        if (!seen) return std::nullopt;  // that it is in trouble is told by whoever has something to publish
         if (*seen) continue;
         auto record = instance.db().find(name);
-        if (!record) return false;
-        {
-            const std::lock_guard lock(mutex_);
-            if (noted_.contains(name)) continue;  // about to be written, perhaps for the first time
-        }
+        if (!record) return std::nullopt;
+        if (is_noted(name)) continue;  // about to be written, perhaps for the first time
         if (*record && (*record)->allocation) return true;
         witnesses_.remove(name);  // the user is gone, and so are the keys
     }
     return false;
 }
 
-// After a start, somebody whose usage must be in the dict if everything is.
+// In a dict that is new here, somebody whose usage must be there if everything is.
 void AfterDelivery::find_witness(Instance& instance) {
     constexpr int kLookedAt = 1000;
     int count = 0;
     auto listed = instance.db().each_user({}, [&](std::string_view name, const Result<UserRecord>& record) {
-        const bool found = record && record->allocation && User::make(instance.config(), *record);
-        if (found) witnesses_.add(std::string(name));
+        const std::string user(name);
+        const bool found = record && record->allocation && !is_noted(user) && User::make(instance.config(), *record);
+        if (found) witnesses_.add(user);
         return !found && ++count < kLookedAt;
     });
     if (!listed) log(LogLevel::warning, "the clone: " + listed.error().text());

@@ -81,10 +81,12 @@ private:
     void publish(Instance& instance, Clone& clone);
     void settle(Instance& instance);
     void save(std::span<const std::string> users);
-    bool dict_was_emptied(Instance& instance, Clone& clone);
+    void check(Instance& instance, Clone& clone);
+    std::optional<bool> dict_was_emptied(Instance& instance, Clone& clone);
     void find_witness(Instance& instance);
     void watch(Instance& instance);
     bool any_noted();
+    bool is_noted(const std::string& user);
     void take_right(bool wanted);
     void forget_noted();
 
@@ -108,6 +110,7 @@ private:
     std::string dict_;              // the one that witnesses_ are of
     Clock::time_point next_;        // no round before
     Clock::time_point next_check_;  // whether the dict was emptied
+    bool checked_ = false;          // that has been looked at since it became the dict
     Clock::time_point next_retry_;  // of users whose usage could not be read
     bool unreadable_ = false;
     std::chrono::milliseconds backoff_{0};

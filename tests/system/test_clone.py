@@ -204,6 +204,20 @@ def test_a_clone_that_is_switched_on_while_there_is_mail_fills_itself(site, redi
     assert not pending(site)
 
 
+def test_a_reload_takes_the_clone_to_another_dict_which_is_filled(site, redis):
+    with Redis(site.path / "other") as other, Daemon(site) as daemon:
+        deliver_many(daemon, [ALICE, BOB], 3)
+        quiet(site)
+        wait_for(lambda: in_step(site, redis), "the clone")
+        before = redis.everything()
+        site.configure({"quota-clone.dict": other.uri("prefix=q/")})
+        daemon.reload()
+        deliver_many(daemon, [ALICE], 1)
+        wait_for(lambda: other.everything() == keys(usage(site), "q/"), "the other dict")
+        assert redis.everything() == before
+    assert not pending(site)
+
+
 def test_deliveries_by_pipe_and_by_roostd_at_once_leave_the_clone_right(site, redis):
     with Daemon(site) as daemon:
         def pipe():

@@ -73,6 +73,18 @@ def test_tls_to_an_address_and_to_a_name(tmp_path, authority):
                 assert dict.usage("a") == ["3", "4"]
 
 
+def test_a_delivery_by_pipe_goes_into_the_clone_over_tls(site, tmp_path, authority):
+    with tls_server(tmp_path / "r", authority) as server:
+        site.add("alice@example.org")
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes((authority.path / "ca.pem").read_bytes())
+        site.configure({"quota-clone.dict": f"redis:host=127.0.0.1{server.tls}:tls_ca={ca}"})
+        for turn in 1, 2:
+            assert site.deliver("alice@example.org").returncode == 0
+            with Dict(f"redis:host=127.0.0.1{server.tls}:tls_ca={authority.path}/ca.pem") as dict:
+                assert dict.usage("alice@example.org")[1] == str(turn)
+
+
 def test_tls_refuses_a_certificate_of_nobody_it_knows_or_for_another(tmp_path, authority):
     stranger = Authority(tmp_path / "stranger")
     other = authority.issue("other", "IP:127.0.0.2, DNS:other.example")
