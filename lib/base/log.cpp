@@ -6,25 +6,16 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
 
 #include "base/text.h"
 
 namespace roost {
 namespace {
-
-// Made at the first use, so that a program that logs nothing pays nothing. Atomic, since open_log() may come again.
-std::atomic<std::shared_ptr<spdlog::logger>>& logger() {
-    static std::atomic<std::shared_ptr<spdlog::logger>> instance = [] {
-        auto first = std::make_shared<spdlog::logger>("roost", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-        first->set_pattern("roost: %v");
-        first->set_level(spdlog::level::warn);
-        return first;
-    }();
-    return instance;
-}
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
     switch (level) {
@@ -40,19 +31,56 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
     return spdlog::level::err;
 }
 
+using Logger = std::shared_ptr<spdlog::logger>;
+
+// Takes lines of all levels.
+Logger make_logger(const std::string& name, spdlog::sink_ptr sink, const std::string& pattern) {
+    auto made = std::make_shared<spdlog::logger>(name, std::move(sink));
+    made->set_pattern(pattern);
+    made->set_level(spdlog::level::trace);
+    return made;
+}
+
+// Where lines go. On stderr the logger is made for the first line, so that a program that logs nothing pays nothing.
+class Log {
+public:
+    // `logger`: null for stderr.
+    void open(std::string_view ident, LogLevel least, Logger logger) {
+        const std::lock_guard guard(mutex_);
+        ident_ = ident;
+        least_ = least;
+        logger_ = std::move(logger);
+    }
+
+    // Null if nobody wants a line of this level.
+    Logger logger(LogLevel level) {
+        const std::lock_guard guard(mutex_);
+        if (level < least_) return nullptr;
+        if (!logger_) logger_ = make_logger(ident_, std::make_shared<spdlog::sinks::stderr_sink_mt>(), "%n: %v");
+        return logger_;
+    }
+
+private:
+    std::mutex mutex_;
+    std::string ident_ = "roost";
+    LogLevel least_ = LogLevel::warning;
+    Logger logger_;
+};
+
+Log& current() {
+    static Log log;
+    return log;
+}
+
 }  // namespace
 
 Result<void> open_log(std::string_view ident, std::string_view target, LogLevel level) {
     const std::string name(ident);
     try {
-        std::shared_ptr<spdlog::logger> made;
-        if (target == "stderr") {
-            made = std::make_shared<spdlog::logger>(name, std::make_shared<spdlog::sinks::stderr_sink_mt>());
-            made->set_pattern("%n: %v");
-        } else if (target == "syslog") {
-            made = std::make_shared<spdlog::logger>(
-                name, std::make_shared<spdlog::sinks::syslog_sink_mt>(name, LOG_PID, LOG_MAIL, true));
-            made->set_pattern("%v");
+        Logger made;
+        if (target == "syslog") {
+            made =
+                make_logger(name, std::make_shared<spdlog::sinks::syslog_sink_mt>(name, LOG_PID, LOG_MAIL, true), "%v");
         } else if (target.starts_with('/')) {
             // spdlog would make missing directories; a mistyped path must not become one.
             const std::string directory(target.substr(0, target.rfind('/') + 1));
@@ -61,16 +89,14 @@ Result<void> open_log(std::string_view ident, std::string_view target, LogLevel 
                 error.outcome = Outcome::misconfigured;
                 return error;
             }
-            made = std::make_shared<spdlog::logger>(
-                name, std::make_shared<spdlog::sinks::basic_file_sink_mt>(std::string(target)));
-            made->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %n[%P] %l: %v");
+            made = make_logger(name, std::make_shared<spdlog::sinks::basic_file_sink_mt>(std::string(target)),
+                               "%Y-%m-%dT%H:%M:%S.%e%z %n[%P] %l: %v");
             made->flush_on(spdlog::level::debug);
-        } else {
+        } else if (target != "stderr") {
             return config_error("log.target '" + printable(target) + "'", "not a log target",
                                 "use stderr, syslog or the absolute path of a file");
         }
-        made->set_level(spdlog_level(level));
-        logger().store(std::move(made));
+        current().open(ident, level, std::move(made));
     } catch (const spdlog::spdlog_ex& e) {
         return config_error("cannot open the log " + std::string(target), e.what(), "check log.target");
     }
@@ -83,6 +109,8 @@ LogLevel log_level(std::string_view name) {
     return name == "warning" ? LogLevel::warning : LogLevel::error;
 }
 
-void log(LogLevel level, std::string_view text) { logger().load()->log(spdlog_level(level), "{}", printable(text)); }
+void log(LogLevel level, std::string_view text) {
+    if (const Logger logger = current().logger(level)) logger->log(spdlog_level(level), "{}", printable(text));
+}
 
 }  // namespace roost
