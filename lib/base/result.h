@@ -1,4 +1,7 @@
 // Failure as a value: Error says what failed, why and what to do; Result<T> is a T or an Error.
+//
+// Whatever handles an Error is marked as cold, so that the compiler makes that code small and puts it out of the way of
+// what runs: a pipe command pays for each page of its program that it touches.
 #pragma once
 
 #include "base/outcome.h"
@@ -19,22 +22,23 @@ struct Error {
     std::string hint;                    // what to do about it; may be empty
     int sys = 0;                         // errno, where a system call failed
 
-    std::string text() const;
+    [[gnu::cold]] std::string text() const;
 };
 
 // An Error for a failed system call; the outcome follows from the errno (ENOSPC and EDQUOT: store_full).
-Error system_error(int sys, std::string what, std::string hint = {});
+[[gnu::cold]] Error system_error(int sys, std::string what, std::string hint = {});
 
 // An Error for configuration, records and other things an administrator wrote.
-Error config_error(std::string what, std::string why, std::string hint = {});
+[[gnu::cold]] Error config_error(std::string what, std::string why, std::string hint = {});
 
 // A value or an Error. Test it before use: `*r` of a failure and `error()` of a success throw std::logic_error-like
 // variant exceptions, because both are faults in the program.
 template <class T>
 class [[nodiscard]] Result {
 public:
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-    Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+    [[gnu::cold]] Result(Error error)                                      // NOLINT(google-explicit-constructor)
+        : state_(std::in_place_index<1>, std::move(error)) {}
 
     explicit operator bool() const { return state_.index() == 0; }
     T& operator*() & { return std::get<0>(state_); }
@@ -42,9 +46,9 @@ public:
     T&& operator*() && { return std::get<0>(std::move(state_)); }
     T* operator->() { return &std::get<0>(state_); }
     const T* operator->() const { return &std::get<0>(state_); }
-    Error& error() & { return std::get<1>(state_); }
-    const Error& error() const& { return std::get<1>(state_); }
-    Error&& error() && { return std::get<1>(std::move(state_)); }
+    [[gnu::cold]] Error& error() & { return std::get<1>(state_); }
+    [[gnu::cold]] const Error& error() const& { return std::get<1>(state_); }
+    [[gnu::cold]] Error&& error() && { return std::get<1>(std::move(state_)); }
 
 private:
     std::variant<T, Error> state_;
@@ -54,12 +58,12 @@ template <>
 class [[nodiscard]] Result<void> {
 public:
     Result() = default;
-    Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+    [[gnu::cold]] Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
     explicit operator bool() const { return !error_; }
-    Error& error() & { return error_.value(); }
-    const Error& error() const& { return error_.value(); }
-    Error&& error() && { return std::move(error_).value(); }
+    [[gnu::cold]] Error& error() & { return error_.value(); }
+    [[gnu::cold]] const Error& error() const& { return error_.value(); }
+    [[gnu::cold]] Error&& error() && { return std::move(error_).value(); }
 
 private:
     std::optional<Error> error_;
