@@ -24,7 +24,8 @@ std::optional<std::int64_t> take_number(std::string_view& text) {
 }
 
 bool take_blanks(std::string_view& text) {
-    const std::size_t some = std::min(text.find_first_not_of(" \t"), text.size());
+    std::size_t some = 0;
+    while (some < text.size() && (text[some] == ' ' || text[some] == '\t')) ++some;
     text.remove_prefix(some);
     return some > 0;
 }
