@@ -52,16 +52,22 @@ Error not_there(const std::string& path) {
                         "check users.database, or make it: roost database create");
 }
 
-// Whether SQLite takes URIs for names. That can be chosen only while nobody is using SQLite yet.
-bool takes_uris() {
+// Makes SQLite take URIs for names, and no memory in advance for the many queries that will not come. Whether it could:
+// that can be chosen only while nobody is using SQLite yet.
+bool set_up_for_once() {
+    using sqlite_api::sqlite3_config;
     static std::atomic<bool> chosen{false};
-    if (!chosen) chosen = sqlite_api::sqlite3_config(SQLITE_CONFIG_URI, 1) == SQLITE_OK;
+    if (!chosen && sqlite3_config(SQLITE_CONFIG_URI, 1) == SQLITE_OK) {
+        sqlite3_config(SQLITE_CONFIG_PAGECACHE, nullptr, 0, 0);
+        sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+        chosen = true;
+    }
     return chosen;
 }
 
 // SQLite's URI of the file, by which it neither writes nor sets up shared memory, in SOCI's way of writing it.
 std::string name_for_once(const std::string& path) {
-    if (!takes_uris()) return path;
+    if (!set_up_for_once()) return path;
     std::string uri = "db=\"file:";
     for (const char c : path) {
         if (c == '%' || c == '?' || c == '#' || c == '"' || c == ' ' || c == '=') {
