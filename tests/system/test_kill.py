@@ -79,7 +79,7 @@ class Rig:
                 "store.creator": case.creator,
                 "quota.storage": "1G",
                 "quota.messages": "1000",
-                "users.busy-time": "200ms",  # a lock that fails is waited for
+                "users.busy-time": "20ms",  # a lock that fails is waited for, in vain
                 **dict(case.settings),
             }
         )
