@@ -12,8 +12,8 @@
 
 namespace roost::maildir {
 
-// A file of this many bytes or more is to be counted anew, by the specification.
 inline constexpr const char* kSizeFileName = "maildirsize";
+// A file of this many bytes or more is to be counted anew, by the specification.
 inline constexpr std::size_t kSizeFileLimit = 5120;
 
 // What a trustworthy file says.
