@@ -1,13 +1,16 @@
 #include "store/journal.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -68,6 +71,39 @@ Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, 
         if (auto filled = fill_with_zeroes(files, out, size); !filled) return std::move(filled).error();
     return out;
 }
+
+// The records of one flush, and what became of them. Those who wait sleep on the state itself: woken from a condition
+// variable they would wait for its mutex one after the other, and std::atomic's wait() yields the processor before it
+// sleeps, which costs more than it saves where they are many.
+class Batch {
+public:
+    enum State : std::uint32_t {
+        gathering,
+        leaderless,  // gathering, and nobody flushes: one of those who wait for it has to
+        flushing,
+        durable,
+        failed,
+    };
+    // With the journal's lock; all else without it. Those who wait have to be woken.
+    void become(State state) { state_.store(state, std::memory_order_release); }
+    void wake_one() { futex(FUTEX_WAKE_PRIVATE, 1); }
+    void wake_all() { futex(FUTEX_WAKE_PRIVATE, INT_MAX); }
+    // Waits while others take care of it.
+    State wait() const {
+        auto state = state_.load(std::memory_order_acquire);
+        while (state == gathering || state == flushing) {
+            futex(FUTEX_WAIT_PRIVATE, state);
+            state = state_.load(std::memory_order_acquire);
+        }
+        return state;
+    }
+
+private:
+    // futex(2) reports nothing that matters here: whoever wakes looks again.
+    void futex(int what, std::uint32_t value) const { ::syscall(SYS_futex, &state_, what, value, nullptr, nullptr, 0); }
+    std::atomic<State> state_{gathering};
+    static_assert(sizeof state_ == sizeof(std::uint32_t) && std::atomic<State>::is_always_lock_free);
+};
 
 class JournalDurability final : public Durability {
 public:
@@ -175,7 +211,7 @@ private:
     struct Place {
         Segment* segment;
         std::uint64_t offset;
-        std::uint64_t batch;  // that it is flushed with
+        std::shared_ptr<Batch> batch;  // that it is flushed with
     };
     using Lock = std::unique_lock<std::mutex>;
 
@@ -226,7 +262,7 @@ private:
         const std::uint64_t offset = active_->tail;
         active_->tail += record.size();
         gathered_ += record;
-        return Place{active_, offset, batch_};
+        return Place{active_, offset, gathering_};
     }
 
     // Goes on in the next free segment, or waits until there may be one. The caller looks again.
@@ -256,34 +292,34 @@ private:
     }
 
     // Whoever comes while nobody flushes does it, for all that has been gathered. Meanwhile the next batch gathers; one
-    // of those who wait for it is woken to flush it. The lock may be free afterwards.
-    Result<void> wait_until_durable(Lock& lock, std::uint64_t batch) {
-        while (durable_ < batch && !broken_) {
-            if (!flushing_) return flush(lock);
-            flushed(batch).wait(lock);
+    // of those who wait for it is woken to flush it. They wait without the lock, so that none of those who are woken
+    // waits for another one. It may be free afterwards.
+    Result<void> wait_until_durable(Lock& lock, const std::shared_ptr<Batch>& batch) {
+        while (true) {
+            if (broken_) return *broken_;
+            if (batch == gathering_ && !flushing_) return flush(lock);
+            lock.unlock();
+            if (batch->wait() == Batch::durable) return {};
+            lock.lock();
         }
-        if (broken_) return *broken_;
-        return {};
     }
 
     // Others may append while one waits.
     Result<void> wait_until_all_durable(Lock& lock) {
         Result<void> done;
         while (done && (flushing_ || !gathered_.empty())) {
-            done = wait_until_durable(lock, gathered_.empty() ? batch_ - 1 : batch_);
+            done = wait_until_durable(lock, std::shared_ptr<Batch>(gathered_.empty() ? flushing_ : gathering_));
             if (!lock) lock.lock();
         }
         return done;
     }
 
-    std::condition_variable& flushed(std::uint64_t batch) { return flushed_[batch % flushed_.size()]; }
-
-    // All that has been gathered. The lock is free afterwards, so that those who are woken need not wait for it.
+    // All that has been gathered. The lock is free afterwards.
     Result<void> flush(Lock& lock) {
-        flushing_ = true;
+        flushing_ = std::exchange(gathering_, std::make_shared<Batch>());
+        flushing_->become(Batch::flushing);
         std::string bytes;
         bytes.swap(gathered_);
-        const std::uint64_t batch = batch_++;
         const Segment& segment = *active_;
         const std::uint64_t begin = segment.tail - bytes.size();
         lock.unlock();
@@ -291,21 +327,24 @@ private:
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
         stats_.syncs.fetch_add(1, std::memory_order_relaxed);
         lock.lock();
-        flushing_ = false;
+        const std::shared_ptr<Batch> batch = std::exchange(flushing_, nullptr);
+        const std::shared_ptr<Batch> next = gathering_;
+        next->become(Batch::leaderless);
         if (done) {
-            durable_ = batch;
+            batch->become(Batch::durable);
             bytes.clear();
             if (gathered_.empty()) gathered_.swap(bytes);  // for its capacity
             lock.unlock();
-            flushed(batch + 1).notify_one();
+            next->wake_one();
         } else {
+            batch->become(Batch::failed);
             stats_.failures.fetch_add(1, std::memory_order_relaxed);
             broken_ = doubts_->add(segment.target(), std::move(done).error());
             done = *broken_;
             lock.unlock();
-            flushed(batch + 1).notify_all();
+            next->wake_all();
         }
-        flushed(batch).notify_all();
+        batch->wake_all();
         return done;
     }
 
@@ -372,17 +411,15 @@ private:
     std::unique_ptr<Durability> fsync_;
 
     std::mutex mutex_;
-    std::condition_variable room_;                    // a segment is free
-    std::condition_variable keep_;                    // the keeper has something to do
-    std::array<std::condition_variable, 2> flushed_;  // a batch is durable: the even ones, the odd ones
-    Segment* active_ = nullptr;                       // records are appended to it
-    std::deque<Segment*> full_;                       // oldest first: they wait for their checkpoint
+    std::condition_variable room_;  // a segment is free
+    std::condition_variable keep_;  // the keeper has something to do
+    Segment* active_ = nullptr;     // records are appended to it
+    std::deque<Segment*> full_;     // oldest first: they wait for their checkpoint
     std::deque<Segment*> free_;
-    std::string gathered_;  // appended to `active_`, not yet written: batch_
-    std::uint64_t batch_ = 1;
-    std::uint64_t durable_ = 0;  // the last batch that is
-    bool flushing_ = false;
-    bool keeping_ = false;  // a checkpoint is under way
+    std::string gathered_;  // appended to `active_`, not yet written: the records of `gathering_`
+    std::shared_ptr<Batch> gathering_ = std::make_shared<Batch>();
+    std::shared_ptr<Batch> flushing_;  // null: nobody flushes
+    bool keeping_ = false;             // a checkpoint is under way
     bool ending_ = false;
     std::optional<Error> broken_;  // why nothing can be journaled any more
     std::unordered_map<const Pending*, Held> held_;

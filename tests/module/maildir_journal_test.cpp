@@ -241,6 +241,33 @@ TEST_CASE("journal: when it cannot be flushed nothing is acknowledged any more",
     CHECK(site.messages(alice) == std::vector<std::string>{"before\n"});
 }
 
+TEST_CASE("journal: a flush that fails ends the wait of all, of those too who wait for the next one", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    std::vector<User> users;
+    for (int i = 0; i < 8; ++i) users.push_back(site.with_mailbox("u" + std::to_string(i) + "@x"));
+    site.restart(desk.open());
+    std::atomic<std::size_t> written{0};
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        if (operation == "write") ++written;
+        if (operation != "sync_data" || name.find("segment-") == std::string::npos) return 0;
+        // The flush of the first lasts until the others have written their files, and a moment longer.
+        while (written < users.size()) std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        return EIO;
+    };
+    std::atomic<std::size_t> refused{0};
+    std::vector<std::thread> threads;
+    for (const User& user : users)
+        threads.emplace_back([&] {
+            if (!site.deliver(user, "lost\n")) ++refused;
+        });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(refused == users.size());
+    site.files().before = nullptr;
+    for (const User& user : users) CHECK(site.messages(user).empty());
+}
+
 TEST_CASE("journal: a volume that loses data behind the verdict takes no more, and its mail stays in the journal",
           "[maildir]") {
     Site site;
