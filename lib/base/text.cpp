@@ -27,6 +27,8 @@ std::size_t utf8_length(std::string_view text) {
     return 0;
 }
 
+bool is_plain(char c) { return c >= 0x20 && c < 0x7f; }
+
 }  // namespace
 
 std::string lower(std::string_view text) {
@@ -54,7 +56,14 @@ bool is_utf8(std::string_view text) {
 std::string printable(std::string_view text) {
     constexpr std::string_view kHex = "0123456789abcdef";
     std::string out;
+    out.reserve(text.size());
     while (!text.empty()) {
+        // Nearly all of it, nearly always.
+        const auto* const end = std::find_if_not(text.begin(), text.end(), is_plain);
+        const auto plain = static_cast<std::size_t>(end - text.begin());
+        out += text.substr(0, plain);
+        text.remove_prefix(plain);
+        if (text.empty()) break;
         const std::size_t length = is_control(text[0]) ? 0 : utf8_length(text);
         if (length == 0) {
             const auto byte = static_cast<unsigned char>(text[0]);

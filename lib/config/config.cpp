@@ -109,6 +109,17 @@ Result<Config> Config::make(ConfigFile file, Schema schema) {
     return Config(std::move(file), std::move(schema));
 }
 
+Config::Config(ConfigFile file, Schema schema) : file_(std::move(file)), schema_(std::move(schema)) {
+    const auto settings = schema_.all();
+    values_.reserve(settings.size() + file_.entries().size());
+    for (const ConfigFile::Entry& entry : file_.entries()) {
+        values_.emplace(entry.key, entry.value);
+        const Setting* setting = schema_.find(entry.key);
+        if (setting != nullptr && name_in_key(setting->key, entry.key)) named_.emplace_back(entry.key);
+    }
+    for (const Setting* setting : settings) values_.emplace(setting->key, setting->default_value);
+}
+
 std::set<std::string_view> Config::given() const {
     std::set<std::string_view> out;
     for (const ConfigFile::Entry& entry : file_.entries()) out.insert(entry.key);
@@ -118,7 +129,7 @@ std::set<std::string_view> Config::given() const {
 std::vector<std::string> Config::keys() const { return schema_.keys(given()); }
 
 std::string_view Config::text(std::string_view key) const {
-    if (const ConfigFile::Entry* entry = file_.find(key)) return entry->value;
+    if (const auto value = values_.find(key); value != values_.end()) return value->second;
     const Setting* setting = schema_.find(key);
     if (setting == nullptr) throw std::logic_error("no such setting: " + std::string(key));
     return setting->default_value;
@@ -141,6 +152,7 @@ Result<Cascade> Cascade::make(const Config& config, std::vector<Layer> layers) {
             if (!checked) return std::move(checked).error();
         }
     }
+    std::erase_if(layers, [](const Layer& layer) { return layer.settings.empty(); });
     return Cascade(config, std::move(layers));
 }
 
@@ -178,7 +190,7 @@ std::set<std::string, std::less<>> Cascade::names(std::string_view row_key) cons
     const auto take = [&](std::string_view key) {
         if (const auto name = name_in_key(row_key, key)) out.emplace(*name);
     };
-    for (const ConfigFile::Entry& entry : config_->file_.entries()) take(entry.key);
+    for (const std::string_view key : config_->named_) take(key);
     for (const Layer& layer : layers_)
         for (const auto& setting : layer.settings) take(setting.first);
     return out;

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace roost {
@@ -57,12 +58,21 @@ public:
     // "FILE:LINE", "command line" or "default".
     std::string_view origin(std::string_view key) const;
 
+    Config(Config&&) = default;
+    Config& operator=(Config&&) = default;
+    Config(const Config& other) : Config(other.file_, other.schema_) {}
+    Config& operator=(const Config&) = delete;
+    ~Config() = default;
+
 private:
     friend class Cascade;
     std::set<std::string_view> given() const;
-    Config(ConfigFile file, Schema schema) : file_(std::move(file)), schema_(std::move(schema)) {}
+    Config(ConfigFile file, Schema schema);
     ConfigFile file_;
     Schema schema_;
+    // Each delivery asks for some dozens of settings.
+    std::unordered_map<std::string_view, std::string_view> values_;  // at file level, of every setting in force
+    std::vector<std::string_view> named_;  // those of the file's keys that have a folder's name in them
 };
 
 // The effective settings of one user: file < plan < domain < user, the nearest wins. Holds a pointer to the Config,

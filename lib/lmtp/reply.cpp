@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "lmtp/session.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace roost::lmtp {
@@ -10,19 +11,19 @@ namespace {
 
 constexpr std::string_view kLineEnd = "\r\n";
 
+bool is_8bit(char c) { return static_cast<unsigned char>(c) >= 0x80; }
 bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80; }
 
 // Without what cannot stand in a line of text.
 std::string presentable(std::string_view text, bool utf8) {
     std::string blanked(text);
-    for (char& c : blanked)
-        if (is_control(c)) c = ' ';
+    std::replace_if(blanked.begin(), blanked.end(), is_control, ' ');
     std::string clean = printable(blanked);
-    if (utf8) return clean;
+    if (utf8 || std::none_of(clean.begin(), clean.end(), is_8bit)) return clean;
     std::string out;
     for (const char c : clean) {
         if (continues_character(c)) continue;
-        out += static_cast<unsigned char>(c) < 0x80 ? c : '?';
+        out += is_8bit(c) ? '?' : c;
     }
     return out;
 }
