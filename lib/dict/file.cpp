@@ -14,9 +14,8 @@
 namespace roost {
 namespace {
 
-constexpr std::array<std::string_view, 1> kWords{"PATH"};
-constexpr std::array<std::string_view, 1> kKeys{"lock"};
-constexpr std::size_t kLargest = 16UL << 20U;
+constexpr std::array<std::string_view, 1> kFileWords{"PATH"};
+constexpr std::array<std::string_view, 1> kFileKeys{"lock"};
 constexpr auto kLongestWait = std::chrono::minutes(2);  // for a lock; Dovecot's
 
 class FileDict : public Dict {
@@ -52,7 +51,7 @@ Error FileDict::failed(const Error& error) const {
 }
 
 Result<FileTable> FileDict::read(const std::string& path) {
-    auto text = files_.read_small({AT_FDCWD, {}}, path, kLargest);
+    auto text = files_.read_small({AT_FDCWD, {}}, path, kLargestDictFile);
     if (text) return FileTable::parse(*text);
     if (text.error().sys == ENOENT || text.error().sys == ENOTDIR) return FileTable();
     return failed(text.error());
@@ -112,7 +111,7 @@ Result<void> FileDict::each(std::string_view key,
 }  // namespace
 
 Result<std::unique_ptr<Dict>> make_file_dict(std::string_view text, Files& files) {
-    auto uri = DictUri::parse(text, {kWords, kKeys});
+    auto uri = DictUri::parse(text, {kFileWords, kFileKeys});
     if (!uri) return std::move(uri).error();
     auto paths = FilePaths::make(uri->word(0));
     if (!paths) return uri->wrong(paths.error().why, paths.error().hint);

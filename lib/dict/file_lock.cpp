@@ -13,7 +13,6 @@ namespace {
 
 constexpr DirRef kRoot{AT_FDCWD, {}};
 constexpr std::time_t kStale = 60;  // seconds; Dovecot's
-constexpr std::size_t kLargest = 16UL << 20U;
 
 std::string parent_of(const std::string& path) {
     const std::size_t slash = path.rfind('/');
@@ -158,7 +157,7 @@ Result<bool> FileLock::take_record_lock() {
 
 Result<std::optional<std::string>> FileLock::read() {
     if (!old_) return std::optional<std::string>();
-    auto text = files_.read_all(old_.get(), path_, kLargest);
+    auto text = files_.read_all(old_.get(), path_, kLargestDictFile);
     if (!text) return std::move(text).error();
     return std::optional(*std::move(text));
 }

@@ -14,6 +14,9 @@ enum class FileLockKind {
     flock,
 };
 
+// No file is read that is larger, in bytes.
+inline constexpr std::size_t kLargestDictFile = 16UL << 20U;
+
 // Holds the lock of one file; released when it goes. One thread at a time.
 class FileLock {
 public:

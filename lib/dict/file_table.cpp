@@ -1,41 +1,11 @@
 #include "dict/file_table.h"
 
-#include <algorithm>
-#include <array>
 #include <charconv>
+
+#include "dict/escape.h"
 
 namespace roost {
 namespace {
-
-constexpr char kEscape = '\x01';
-constexpr std::array<std::pair<char, char>, 5> kEscapes{
-    {{'\0', '0'}, {kEscape, '1'}, {'\t', 't'}, {'\r', 'r'}, {'\n', 'n'}}};
-
-void append_escaped(std::string& out, std::string_view text) {
-    for (const char c : text) {
-        const auto* const found =
-            std::find_if(kEscapes.begin(), kEscapes.end(), [&](const auto& escape) { return escape.first == c; });
-        if (found == kEscapes.end())
-            out += c;
-        else
-            out += {kEscape, found->second};
-    }
-}
-
-std::string unescaped(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != kEscape) {
-            out += text[i];
-            continue;
-        }
-        if (++i == text.size()) break;
-        const auto* const found = std::find_if(kEscapes.begin(), kEscapes.end(),
-                                               [&](const auto& escape) { return escape.second == text[i]; });
-        out += found == kEscapes.end() ? text[i] : found->first;
-    }
-    return out;
-}
 
 // The next line of `text`, without its end, which is taken from it; nullopt: no whole line is left.
 std::optional<std::string_view> take_line(std::string_view& text) {
@@ -55,17 +25,15 @@ FileTable FileTable::parse(std::string_view text) {
         const auto key = take_line(text);
         const auto value = key ? take_line(text) : std::nullopt;
         if (!value) return out;
-        out.values_[unescaped(*key)] = unescaped(*value);
+        out.values_[dict_unescaped(*key)] = dict_unescaped(*value);
     }
 }
 
 std::string FileTable::text() const {
     std::string out;
     for (const auto& [key, value] : values_) {
-        append_escaped(out, key);
-        out += '\n';
-        append_escaped(out, value);
-        out += '\n';
+        out += dict_escaped(key) + '\n';
+        out += dict_escaped(value) + '\n';
     }
     return out;
 }

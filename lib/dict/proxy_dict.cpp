@@ -27,8 +27,8 @@ std::string last_error() {
 
 using namespace std::chrono_literals;
 
-constexpr std::array<std::string_view, 2> kWords{"SOCKET", "NAME"};
-constexpr std::array<std::string_view, 1> kKeys{"version"};
+constexpr std::array<std::string_view, 2> kProxyWords{"SOCKET", "NAME"};
+constexpr std::array<std::string_view, 1> kProxyKeys{"version"};
 
 // Commands that are sent before their replies are read. Replies to so many fit into the socket's buffer, so that
 // neither side can wait for the other to read.
@@ -257,7 +257,7 @@ Result<void> ProxyDict::commit(std::span<const DictTransaction> transactions, De
 }  // namespace
 
 Result<std::unique_ptr<Dict>> make_proxy_dict(std::string_view text) {
-    auto uri = DictUri::parse(text, {kWords, kKeys});
+    auto uri = DictUri::parse(text, {kProxyWords, kProxyKeys});
     if (!uri) return std::move(uri).error();
     if (!uri->word(0).starts_with('/') || uri->word(0).size() >= sizeof(sockaddr_un::sun_path))
         return uri->wrong(

@@ -3,14 +3,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "dict/escape.h"
+
 namespace roost {
 namespace {
-
-constexpr char kEscape = '\x01';
-struct Escape {
-    char plain, escaped;
-};
-constexpr std::array<Escape, 5> kEscapes{{{'\0', '0'}, {kEscape, '1'}, {'\t', 't'}, {'\r', 'r'}, {'\n', 'n'}}};
 
 // What each major's newest minor version is: it says what a client understands.
 constexpr unsigned minor_of(unsigned major) { return major == 4 ? 0 : 2; }
@@ -23,7 +19,7 @@ std::vector<std::string> fields_of(std::string_view line) {
     std::vector<std::string> fields;
     while (true) {
         const std::size_t tab = line.find('\t');
-        fields.push_back(proxy_unescaped(line.substr(0, tab)));
+        fields.push_back(dict_unescaped(line.substr(0, tab)));
         if (tab == std::string_view::npos) return fields;
         line.remove_prefix(tab + 1);
     }
@@ -38,53 +34,29 @@ unsigned number_of(std::string_view text) {
 
 }  // namespace
 
-std::string proxy_escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        const auto* found = std::find_if(kEscapes.begin(), kEscapes.end(), [&](Escape e) { return e.plain == c; });
-        if (found != kEscapes.end()) out += kEscape;
-        out += found != kEscapes.end() ? found->escaped : c;
-    }
-    return out;
-}
-
-std::string proxy_unescaped(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != kEscape || ++i == text.size()) {
-            if (i < text.size()) out += text[i];
-            continue;
-        }
-        const auto* found =
-            std::find_if(kEscapes.begin(), kEscapes.end(), [&](Escape e) { return e.escaped == text[i]; });
-        out += found != kEscapes.end() ? found->plain : text[i];
-    }
-    return out;
-}
-
 std::string proxy_hello(unsigned major, std::string_view name, std::string_view user) {
     // The third field is the type of values, which all drivers have given up: 0 is a string.
     return "H" + std::to_string(major) + "\t" + std::to_string(minor_of(major)) + "\t0\t" +
-           (user_in_hello(major) ? proxy_escaped(user) : std::string()) + "\t" + proxy_escaped(name) + "\n";
+           (user_in_hello(major) ? dict_escaped(user) : std::string()) + "\t" + dict_escaped(name) + "\n";
 }
 
 std::string proxy_lookup(unsigned major, std::string_view user, std::string_view key) {
-    std::string out = "L" + proxy_escaped(key);
-    if (!user_in_hello(major)) out += "\t" + proxy_escaped(user);
+    std::string out = "L" + dict_escaped(key);
+    if (!user_in_hello(major)) out += "\t" + dict_escaped(user);
     return out + "\n";
 }
 
 std::string proxy_transaction(unsigned major, unsigned id, const DictTransaction& transaction) {
     const std::string number = std::to_string(id);
     std::string out = "B" + number;
-    if (!user_in_hello(major)) out += "\t" + proxy_escaped(transaction.user);
+    if (!user_in_hello(major)) out += "\t" + dict_escaped(transaction.user);
     if (major >= 4) out += "\t0";  // seconds after which it is to be forgotten; 0: never
     out += "\n";
     for (const DictChange& change : transaction.changes) {
-        const std::string what = number + "\t" + proxy_escaped(change.key);
+        const std::string what = number + "\t" + dict_escaped(change.key);
         switch (change.kind) {
             case DictChange::Kind::set:
-                out += "S" + what + "\t" + proxy_escaped(change.value) + "\n";
+                out += "S" + what + "\t" + dict_escaped(change.value) + "\n";
                 break;
             case DictChange::Kind::unset:
                 out += "U" + what + "\n";
@@ -159,7 +131,7 @@ bool ProxyReader::answer(Waiting& command, std::span<const std::string> fields) 
     } else if (letter == 'M' && !commit) {
         // Several values, escaped once more for being one field; the first is the one of a dict with one value a key.
         reply.kind = ProxyReply::Kind::ok;
-        text = proxy_unescaped(text.substr(0, text.find('\t')));
+        text = dict_unescaped(text.substr(0, text.find('\t')));
     } else if (letter == 'N') {
         reply.kind = ProxyReply::Kind::not_found;
     } else if (letter == 'F') {

@@ -26,10 +26,6 @@ inline constexpr std::size_t kProxyLongestLine = std::size_t(64) * 1024;
 // A server reads no further while this many commands wait for their replies.
 inline constexpr std::size_t kProxyMostPending = 1000;
 
-// NUL, 0x01, TAB, CR and LF as 0x01 and a character, and back.
-std::string proxy_escaped(std::string_view text);
-std::string proxy_unescaped(std::string_view text);
-
 // The first line of a connection to the dict `name`. With major 2 the connection is for `user` alone.
 std::string proxy_hello(unsigned major, std::string_view name, std::string_view user);
 std::string proxy_lookup(unsigned major, std::string_view user, std::string_view key);

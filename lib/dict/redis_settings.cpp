@@ -10,7 +10,7 @@
 namespace roost {
 namespace {
 
-constexpr std::array<std::string_view, 18> kKeys{
+constexpr std::array<std::string_view, 18> kRedisKeys{
     "host",    "port",   "path",     "sentinel", "master",   "sentinel_user", "sentinel_password",
     "cluster", "prefix", "db",       "user",     "password", "expire_secs",   "timeout_msecs",
     "tls",     "tls_ca", "tls_cert", "tls_key"};
@@ -103,7 +103,7 @@ std::string RedisAddress::text() const {
 }
 
 Result<RedisSettings> redis_settings(std::string_view text) {
-    auto uri = DictUri::parse(text, {{}, kKeys});
+    auto uri = DictUri::parse(text, {{}, kRedisKeys});
     if (!uri) return std::move(uri).error();
     RedisSettings out;
     out.name = uri->name();

@@ -12,7 +12,7 @@
 namespace roost {
 namespace {
 
-constexpr std::array<std::string_view, 1> kWords{"PATH"};
+constexpr std::array<std::string_view, 1> kSqliteWords{"PATH"};
 
 sqlite_api::sqlite3* handle(soci::session& session) {
     return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
@@ -91,7 +91,7 @@ SqlFailure SqliteServer::explain(const std::exception& thrown, const SqlTable& t
 }  // namespace
 
 Result<std::unique_ptr<Dict>> make_sqlite_dict(std::string_view text) {
-    auto uri = DictUri::parse(text, {kWords, kSqlTableKeys});
+    auto uri = DictUri::parse(text, {kSqliteWords, kSqlTableKeys});
     if (!uri) return std::move(uri).error();
     const std::string& path = uri->word(0);
     if (!path.starts_with('/')) return uri->wrong("PATH is not absolute", "write sqlite:/PATH");

@@ -17,8 +17,6 @@
 namespace roost {
 namespace {
 
-constexpr mode_t kFileMode = 0600;
-
 // A segment as it was found.
 struct Found {
     std::string name;
@@ -120,7 +118,7 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         } else if (segment.name.starts_with("kept-")) {
             done = files_.unlink(dir, segment.name);
         } else {
-            auto file = files_.open(dir, segment.name, O_WRONLY, kFileMode);
+            auto file = files_.open(dir, segment.name, O_WRONLY);
             const std::string path = plan_.dir + "/" + segment.name;
             if (!file) return std::move(file).error();
             done = files_.write_at(file->get(), 0, journal::first_block({scan.state.generation, false}), path);

@@ -2,6 +2,7 @@
 #include "dict/proxy_protocol.h"
 
 #include "catch.h"
+#include "dict/escape.h"
 
 using namespace roost;
 using namespace std::string_literals;
@@ -39,15 +40,15 @@ TEST_CASE("proxy: what separates fields and lines is escaped, and comes back") {
     const std::string all =
         "a\0b\x01"
         "c\td\re\n\xc3\xa4"s;
-    CHECK(proxy_escaped(all) ==
+    CHECK(dict_escaped(all) ==
           "a\x01"
           "0b\x01"
           "1c\x01"
           "td\x01"
           "re\x01"
           "n\xc3\xa4");
-    CHECK(proxy_unescaped(proxy_escaped(all)) == all);
-    CHECK(proxy_unescaped("a\x01") == "a");
+    CHECK(dict_unescaped(dict_escaped(all)) == all);
+    CHECK(dict_unescaped("a\x01") == "a");
 }
 
 TEST_CASE("proxy: a client of major 2 names the user in the first line alone") {
