@@ -86,7 +86,8 @@ struct Session {
     std::string envelope;
     std::string_view out;
     std::size_t sent = 0;
-    int replies = 0;  // that are still to come before the next step
+    int replies = 0;           // that are still to come before the next step
+    std::uint32_t events = 0;  // that it is watched for
     enum class Step { greeting, hello, envelope, data, quit } step = Step::greeting;
     Clock::time_point began;
 };
@@ -108,6 +109,7 @@ struct Load {
     std::vector<Session*> idle;  // that wait for it
     std::vector<double> milliseconds;
     unsigned long running = 0;
+    int poll = ::epoll_create1(EPOLL_CLOEXEC);
 
     void print() {
         const double took = std::chrono::duration<double>(Clock::now() - began).count();
@@ -129,14 +131,24 @@ struct Load {
         session.step = step;
         send(session);
     }
+    // Only who has more to send than there is room for is told of room: each of the server's reads would wake us.
+    void watch(Session& session, std::uint32_t events) {
+        if (session.events == events) return;
+        epoll_event event{};
+        event.events = events;
+        event.data.ptr = &session;
+        ::epoll_ctl(poll, session.events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, session.fd, &event);
+        session.events = events;
+    }
     void send(Session& session) {
         while (session.sent < session.out.size()) {
             const ssize_t put =
                 ::send(session.fd, session.out.data() + session.sent, session.out.size() - session.sent, MSG_NOSIGNAL);
-            if (put < 0 && errno == EAGAIN) return;
+            if (put < 0 && errno == EAGAIN) return watch(session, EPOLLIN | EPOLLOUT);
             if (put < 0) end(2, std::string("cannot send: ") + std::strerror(errno));
             session.sent += static_cast<std::size_t>(put);
         }
+        watch(session, EPOLLIN);
         if (interval.count() == 0) session.began = Clock::now();
     }
     // When something is to happen that no server begins.
@@ -188,20 +200,18 @@ struct Load {
     }
     void receive(Session& session) {
         char buffer[4096];
-        while (session.fd >= 0) {
-            const ssize_t got = ::recv(session.fd, buffer, sizeof buffer, 0);
-            if (got < 0 && errno == EAGAIN) return;
-            if (got <= 0) end(2, "the server closed the connection");
-            session.in.append(buffer, static_cast<std::size_t>(got));
-            std::size_t end = 0;
-            while ((end = session.in.find('\n')) != std::string::npos) {
-                if (session.in[0] != '2' && session.in[0] != '3') this->end(1, "refused: " + session.in.substr(0, end));
-                const bool last = session.in[3] != '-';
-                session.in.erase(0, end + 1);
-                if (last) --session.replies;
-            }
-            if (session.replies == 0) on_replies(session);
+        const ssize_t got = ::recv(session.fd, buffer, sizeof buffer, 0);
+        if (got < 0 && errno == EAGAIN) return;
+        if (got <= 0) end(2, "the server closed the connection");
+        session.in.append(buffer, static_cast<std::size_t>(got));
+        std::size_t end = 0;
+        while ((end = session.in.find('\n')) != std::string::npos) {
+            if (session.in[0] != '2' && session.in[0] != '3') this->end(1, "refused: " + session.in.substr(0, end));
+            const bool last = session.in[3] != '-';
+            session.in.erase(0, end + 1);
+            if (last) --session.replies;
         }
+        if (session.replies == 0) on_replies(session);
     }
 };
 
@@ -221,16 +231,12 @@ int main(int argc, char** argv) {
     if (argc > 6) load.next = std::strtoul(argv[6], nullptr, 10) - 1;
     const double rate = argc > 7 ? std::strtod(argv[7], nullptr) : 0;
 
-    const int poll = ::epoll_create1(EPOLL_CLOEXEC);
     std::vector<std::unique_ptr<Session>> sessions;
     for (unsigned long i = 0; i < sessions_wanted; ++i) {
         auto session = std::make_unique<Session>();
         session->fd = connect_to(endpoint);
         session->replies = 1;
-        epoll_event event{};
-        event.events = EPOLLIN | EPOLLOUT | EPOLLET;
-        event.data.ptr = session.get();
-        ::epoll_ctl(poll, EPOLL_CTL_ADD, session->fd, &event);
+        load.watch(*session, EPOLLIN);
         sessions.push_back(std::move(session));
     }
     load.running = sessions.size();
@@ -246,12 +252,13 @@ int main(int argc, char** argv) {
         const auto patience = std::max(load.next_event() - Clock::now(), Clock::duration{});
         const timespec wait{std::chrono::duration_cast<std::chrono::seconds>(patience).count(),
                             std::chrono::nanoseconds(patience).count() % 1'000'000'000};
-        const int ready = ::epoll_pwait2(poll, events.data(), static_cast<int>(events.size()), &wait, nullptr);
+        const int ready = ::epoll_pwait2(load.poll, events.data(), static_cast<int>(events.size()), &wait, nullptr);
         if (ready <= 0 && load.idle.empty()) load.end(1, "no answer for a minute");
         for (int i = 0; i < ready; ++i) {
             Session& session = *static_cast<Session*>(events[static_cast<std::size_t>(i)].data.ptr);
-            if (session.fd >= 0 && session.sent < session.out.size()) load.send(session);
-            if (session.fd >= 0) load.receive(session);
+            const std::uint32_t happened = events[static_cast<std::size_t>(i)].events;
+            if ((happened & EPOLLOUT) != 0) load.send(session);
+            if ((happened & ~EPOLLOUT) != 0) load.receive(session);
         }
         load.begin_due();
     }
