@@ -94,7 +94,10 @@ class Rig:
         for message in self.before:
             self.deliver(message)
         shutil.copytree(self.site.mail, self.kept / "mail")
+        self.site.sql("PRAGMA wal_checkpoint(TRUNCATE)")  # or the records would be in the log beside it
         shutil.copy2(self.site.db, self.kept / "users.db")
+        self.reset()
+        assert self.site.sql("SELECT allocation IS NULL FROM users") == [(case.first,)]
 
     def reset(self):
         shutil.rmtree(self.site.mail)
