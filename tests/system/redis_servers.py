@@ -90,6 +90,7 @@ class Redis:
         self.stop()
 
     def start(self):
+        assert self.process is None, "it was started already"
         program, env = find("redis-server")
         conf = self.path / "redis.conf"
         if not (self.sentinel and conf.exists()):  # a sentinel keeps what it learned there
@@ -100,7 +101,11 @@ class Redis:
         self.process = subprocess.Popen(
             [program, conf, *(["--sentinel"] if self.sentinel else [])],
             stdin=subprocess.DEVNULL, stdout=(self.path / "log").open("ab"), stderr=subprocess.STDOUT, env=env)
-        until(self.answers, f"redis-server did not start: {(self.path / 'log').read_text()}")
+        try:
+            until(self.answers, f"redis-server did not start: {(self.path / 'log').read_text()}")
+        except BaseException:
+            self.stop()
+            raise
 
     def answers(self):
         assert self.process.poll() is None, (self.path / "log").read_text()

@@ -1,5 +1,6 @@
 """Dicts in the real Redis: keys as Dovecot writes them, every way to reach a server, and what happens in trouble."""
 
+import contextlib
 import signal
 
 import pytest
@@ -177,14 +178,14 @@ def test_a_server_is_reached_by_address_name_and_socket(redis, place):
 
 
 def test_an_ipv6_address_stands_in_brackets(tmp_path):
-    try:
-        server = Redis(tmp_path / "r", bind="127.0.0.1 ::1")
-        server.start()
-    except AssertionError:
-        pytest.skip("no IPv6 on this machine's loopback")
-    with server, Dict(f"redis:host=[::1]:port={server.port}") as dict:
-        dict.set("a", 1, 2)
-        assert dict.usage("a") == ["1", "2"]
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(Redis(tmp_path / "r", bind="127.0.0.1 ::1"))
+        except AssertionError:
+            pytest.skip("no IPv6 on this machine's loopback")
+        with Dict(f"redis:host=[::1]:port={server.port}") as dict:
+            dict.set("a", 1, 2)
+            assert dict.usage("a") == ["1", "2"]
 
 
 def test_db_selects_a_database(redis):
