@@ -9,9 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 
-#include "mbox_reader.h"
+#include "mbox_files.h"
 
 using namespace roost;
 using namespace roost::test;
@@ -19,17 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kForeign =
-    "From carol@example.com Mon Jan  1 00:00:00 2024\nSubject: foreign\n\nBy another program.\n\n";
 const Delivery kDelivery{{}, true, "Return-Path: <bob@example.net>\nReceived: by here\n", nullptr};
-
-std::string inbox_of(const User& user) { return *user.allocated("mbox.path"); }
-std::string contents(const std::string& path) { return MboxReader::contents(path); }
-
-void put(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-void append(const std::string& path, const std::string& text) {
-    std::ofstream(path, std::ios::binary | std::ios::app) << text;
-}
 
 std::string with_header(const std::string& message) { return kDelivery.header + message; }
 
