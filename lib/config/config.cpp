@@ -110,6 +110,7 @@ Result<Config> Config::make(ConfigFile file, Schema schema) {
 }
 
 Config::Config(ConfigFile file, Schema schema) : file_(std::move(file)), schema_(std::move(schema)) {
+    // Views into the file's entries and the tables, neither of which a move of the Config moves; a copy makes its own.
     const auto settings = schema_.all();
     values_.reserve(settings.size() + file_.entries().size());
     for (const ConfigFile::Entry& entry : file_.entries()) {
@@ -152,6 +153,7 @@ Result<Cascade> Cascade::make(const Config& config, std::vector<Layer> layers) {
             if (!checked) return std::move(checked).error();
         }
     }
+    // They answer no question, and each is asked several dozen.
     std::erase_if(layers, [](const Layer& layer) { return layer.settings.empty(); });
     return Cascade(config, std::move(layers));
 }

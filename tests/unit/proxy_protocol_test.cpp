@@ -2,10 +2,8 @@
 #include "dict/proxy_protocol.h"
 
 #include "catch.h"
-#include "dict/escape.h"
 
 using namespace roost;
-using namespace std::string_literals;
 using Command = ProxyReader::Command;
 using Kind = ProxyReply::Kind;
 
@@ -35,21 +33,6 @@ bool broken(std::initializer_list<Command> commands, std::string_view text) {
 }
 
 }  // namespace
-
-TEST_CASE("proxy: what separates fields and lines is escaped, and comes back") {
-    const std::string all =
-        "a\0b\x01"
-        "c\td\re\n\xc3\xa4"s;
-    CHECK(dict_escaped(all) ==
-          "a\x01"
-          "0b\x01"
-          "1c\x01"
-          "td\x01"
-          "re\x01"
-          "n\xc3\xa4");
-    CHECK(dict_unescaped(dict_escaped(all)) == all);
-    CHECK(dict_unescaped("a\x01") == "a");
-}
 
 TEST_CASE("proxy: a client of major 2 names the user in the first line alone") {
     CHECK(proxy_hello(2, "quota", "u@x.org") == "H2\t2\t0\tu@x.org\tquota\n");
