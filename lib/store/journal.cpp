@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,8 +39,10 @@ struct Volume {
 struct Segment {
     std::string path;
     Fd file;
+    std::uint64_t size = 0;
     std::uint64_t generation = 0;
     std::uint64_t tail = 0;           // where the next record goes
+    bool filled = false;              // it is done with because there was no room left
     std::size_t held = 0;             // deliveries in it that are not published yet
     std::map<dev_t, Volume> volumes;  // that its messages lie on
 
@@ -48,18 +51,30 @@ struct Segment {
 
 // Room for everything from the first write on, so that no write needs the file system's own log, and none fails for
 // lack of space.
-Result<void> fill_with_zeroes(Files& files, const Segment& segment, std::uint64_t size) {
+Result<void> fill_with_zeroes(Files& files, const Segment& segment, std::uint64_t from, std::uint64_t to) {
     constexpr std::size_t kPiece = 1024UL * 1024;
-    if (auto cut = files.truncate(segment.file.get(), 0, segment.path); !cut) return cut;
     const std::string zeroes(kPiece, '\0');
-    for (std::uint64_t at = 0; at < size; at += kPiece) {
-        const auto piece = std::string_view(zeroes).substr(0, std::min<std::uint64_t>(kPiece, size - at));
+    for (std::uint64_t at = from; at < to; at += kPiece) {
+        const auto piece = std::string_view(zeroes).substr(0, std::min<std::uint64_t>(kPiece, to - at));
         if (auto done = files.write_at(segment.file.get(), at, piece, segment.path); !done) return done;
     }
-    return files.sync(segment.file.get(), segment.path);
+    return {};
 }
 
-Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, std::uint64_t size) {
+// Whether the file system would hardly notice so many bytes more.
+bool has_plenty(int fd, std::uint64_t bytes) {
+    struct statvfs st {};
+    return ::fstatvfs(fd, &st) == 0 && static_cast<std::uint64_t>(st.f_bavail) * st.f_frsize / 16 >= bytes;
+}
+
+// A size that a segment of the plan can have grown to.
+bool is_grown(std::uint64_t size, const JournalPlan& plan) {
+    std::uint64_t step = plan.segment_size;
+    while (step < size && step * 2 <= plan.largest) step *= 2;
+    return size == step;
+}
+
+Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, const JournalPlan& plan) {
     Segment out;
     out.path = std::string(dir.path) + "/" + name;
     auto file = files.open(dir, name, O_RDWR | O_CREAT, kFileMode);
@@ -67,8 +82,13 @@ Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, 
     out.file = *std::move(file);
     struct stat st {};
     if (::fstat(out.file.get(), &st) != 0) return system_error(errno, "cannot look at " + out.path);
-    if (static_cast<std::uint64_t>(st.st_size) != size)
-        if (auto filled = fill_with_zeroes(files, out, size); !filled) return std::move(filled).error();
+    out.size = static_cast<std::uint64_t>(st.st_size);
+    if (is_grown(out.size, plan)) return out;
+    out.size = plan.segment_size;
+    auto made = files.truncate(out.file.get(), 0, out.path);
+    if (made) made = fill_with_zeroes(files, out, 0, out.size);
+    if (made) made = files.sync(out.file.get(), out.path);
+    if (!made) return std::move(made).error();
     return out;
 }
 
@@ -255,7 +275,7 @@ private:
     Result<Place> append(Lock& lock, std::string& record, Patience patience = Patience::enough) {
         if (record.size() > plan_.segment_size - journal::kBlock)
             return Error{Outcome::trouble, "cannot journal a delivery", "it is larger than a segment", {}, 0};
-        while (active_ == nullptr || active_->tail + record.size() > plan_.segment_size)
+        while (active_ == nullptr || active_->tail + record.size() > active_->size)
             if (auto turned = turn_over(lock, patience); !turned) return std::move(turned).error();
         if (broken_) return *broken_;
         journal::seal(record, active_->generation);
@@ -278,9 +298,13 @@ private:
             room_.wait(lock);
             return {};
         }
-        if (active_ != nullptr) full_.push_back(active_);
+        if (active_ != nullptr) {
+            active_->filled = true;
+            full_.push_back(active_);
+        }
         active_ = free_.front();
         free_.pop_front();
+        active_->filled = false;
         active_->generation = ++generation_;
         active_->tail = journal::kBlock;
         // On its way to the disk with the first records.
@@ -374,7 +398,9 @@ private:
             full_.pop_front();
             keeping_ = true;
             lock.unlock();
-            const bool done = checkpoint(segment);
+            const auto begin = std::chrono::steady_clock::now();
+            bool done = checkpoint(segment);
+            if (done && segment.filled && std::chrono::steady_clock::now() - begin < plan_.quick) done = grow(segment);
             lock.lock();
             keeping_ = false;
             if (done) free_.push_back(&segment);
@@ -398,6 +424,22 @@ private:
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
         if (done) return true;
         doubts_->add(segment.target(), std::move(done).error());
+        return false;
+    }
+
+    // Makes a free segment twice as large; it stays as it is where the plan or the disk has no room to spare. False: it
+    // is not to be used again.
+    bool grow(Segment& segment) {
+        const std::uint64_t size = segment.size * 2;
+        if (size > plan_.largest || !has_plenty(segment.file.get(), size)) return true;
+        if (fill_with_zeroes(files_, segment, segment.size, size)) {
+            segment.size = size;
+        } else if (auto cut = files_.truncate(segment.file.get(), segment.size, segment.path); !cut) {
+            log(LogLevel::warning, "journal: " + cut.error().text());
+        }
+        auto synced = files_.sync(segment.file.get(), segment.path);
+        if (synced) return true;
+        doubts_->add(segment.target(), std::move(synced).error());
         return false;
     }
 
@@ -448,7 +490,7 @@ Result<std::unique_ptr<Durability>> Journal::start(std::shared_ptr<Doubts> doubt
     const DirRef dir{dir_.get(), plan_.dir};
     std::vector<Segment> segments;
     for (unsigned i = 0; i < plan_.segments; ++i) {
-        auto segment = open_segment(files_, dir, "segment-" + std::to_string(i), plan_.segment_size);
+        auto segment = open_segment(files_, dir, "segment-" + std::to_string(i), plan_);
         if (!segment) return std::move(segment).error();
         segments.push_back(*std::move(segment));
     }

@@ -17,10 +17,14 @@ namespace roost {
 
 // Where a journal lies and how large it is.
 struct JournalPlan {
-    std::string dir;  // made if missing
-    std::uint64_t segment_size = 32ULL * 1024 * 1024;
+    std::string dir;                                   // made if missing
+    std::uint64_t segment_size = 32ULL * 1024 * 1024;  // of each, in the beginning
     unsigned segments = 3;
     std::chrono::milliseconds checkpoint{5000};  // the longest that mail stays in the journal alone
+    // A segment that was filled, and whose mail was synced within `quick`, becomes twice as large, up to `largest`,
+    // where that is a small part of the free room: a directory that got several messages is written once then.
+    std::uint64_t largest = 128ULL * 1024 * 1024;
+    std::chrono::milliseconds quick{1000};
 };
 
 // What start-up found in a journal.

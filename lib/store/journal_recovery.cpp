@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -62,21 +63,23 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
     const DirRef dir{dir_.get(), plan_.dir};
     auto names = names_in(plan_.dir);
     if (!names) return std::move(names).error();
-    std::vector<Found> segments;
+    std::multimap<std::uint64_t, std::string> by_generation;
     std::set<journal::Cancel> cancelled;
-    for (const std::string& name : *names) {
+    for (std::string& name : *names) {
         auto found = read_segment(files_, dir, name);
         if (!found) return std::move(found).error();
         generation_ = std::max(generation_, found->scan.state.generation);
         for (const journal::Record& record : found->scan.records)
             if (!record.deliveries) cancelled.insert(record.cancel);
-        segments.push_back(*std::move(found));
+        by_generation.emplace(found->scan.state.generation, std::move(name));
     }
-    std::sort(segments.begin(), segments.end(),
-              [](const Found& a, const Found& b) { return a.scan.state.generation < b.scan.state.generation; });
 
     JournalRecovery total;
-    for (const Found& segment : segments) {
+    for (const auto& [generation, name] : by_generation) {
+        // Once more, so that there is never more than one of them in memory.
+        auto found = read_segment(files_, dir, name);
+        if (!found) return std::move(found).error();
+        const Found& segment = *found;
         const journal::Scan& scan = segment.scan;
         if (!scan.state.in_use && !scan.damaged) continue;
         bool failed = false;

@@ -102,8 +102,8 @@ public:
         if (journal.empty()) {
             durability_ = make_fsync_durability(files);
         } else {
-            // Small, so that checkpoints happen all the time.
-            JournalPlan plan{journal, 4ULL << 20U, 3, std::chrono::milliseconds(100)};
+            // Small, so that checkpoints happen all the time, and growing.
+            JournalPlan plan{journal, 1ULL << 20U, 3, std::chrono::milliseconds(100), 4ULL << 20U};
             auto opened = must(Journal::open(files, plan));
             must(opened.recover(config_, *db_, *mda_));
             durability_ = must(std::move(opened).start(std::make_shared<Doubts>()));

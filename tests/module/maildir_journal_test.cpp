@@ -1,15 +1,20 @@
 // The journal with real mailboxes: what it saves, and what it brings back.
 #include "site.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "maildir_reader.h"
 #include "store/journal.h"
+#include "tmpfs.h"
 
 using namespace roost;
 using namespace roost::test;
@@ -22,10 +27,12 @@ constexpr std::uint64_t kSmall = 64UL * 1024;
 // A journal beside the mailboxes.
 class Desk {
 public:
-    explicit Desk(Site& site, std::uint64_t segment_size = kSmall) : site_(site), size_(segment_size) {}
+    // Segments of `segment_size` bytes that may grow to `largest`.
+    explicit Desk(Site& site, std::uint64_t segment_size = kSmall, std::uint64_t largest = 0)
+        : site_(site), size_(segment_size), largest_(largest) {}
 
     std::string dir() const { return site_.dir() + "/journal"; }
-    JournalPlan plan(const std::string& dir) const { return {dir, size_, 3, std::chrono::hours(1)}; }
+    JournalPlan plan(const std::string& dir) const { return {dir, size_, 3, std::chrono::hours(1), largest_, quick}; }
     std::unique_ptr<Durability> open() {
         auto journal = must(Journal::open(site_.files(), plan(dir())));
         must(journal.recover(site_.config(), site_.db(), site_.mda()));
@@ -41,9 +48,12 @@ public:
         return must(must(Journal::open(site_.files(), plan(dir))).recover(site_.config(), site_.db(), site_.mda()));
     }
 
+    std::chrono::milliseconds quick = std::chrono::minutes(1);
+
 private:
     Site& site_;
     std::uint64_t size_;
+    std::uint64_t largest_;
     int crashes_ = 0;
 };
 
@@ -61,6 +71,26 @@ std::size_t count_of(const std::string& path, const std::string& text) {
     REQUIRE(at != std::string::npos);
     return at;
 }
+
+// As on a disk that is full: no file can grow beyond it.
+class FileSizeLimit {
+public:
+    explicit FileSizeLimit(rlim_t bytes) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
+        ::getrlimit(RLIMIT_FSIZE, &before_);
+        const rlimit limit{bytes, before_.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    FileSizeLimit(const FileSizeLimit&) = delete;
+    FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+    ~FileSizeLimit() {
+        ::setrlimit(RLIMIT_FSIZE, &before_);
+        ::signal(SIGXFSZ, handler_);
+    }
+
+private:
+    void (*handler_)(int);
+    rlimit before_{};
+};
 
 }  // namespace
 
@@ -222,6 +252,75 @@ TEST_CASE("journal: full segments are brought to the mailboxes and used again, f
     site.restart();
     CHECK(desk.recover(desk.dir()).deliveries == 0);
     for (const User& user : users) CHECK(site.messages(user).size() == kEach);
+}
+
+TEST_CASE("journal: segments that are filled grow as far as the plan and the disk let them", "[maildir]") {
+    Site site;
+    constexpr std::uint64_t kLargest = 4 * kSmall;
+    Desk desk(site, kSmall, kLargest);
+    const User alice = site.with_mailbox("alice@x");
+    const auto sizes = [&] {
+        std::multiset<std::uintmax_t> out;
+        for (const auto& file : fs::directory_iterator(desk.dir()))
+            if (file.path().filename().string().starts_with("segment-")) out.insert(file.file_size());
+        return out;
+    };
+    const std::string body(20000, 'x');
+    int count = 0;
+    const auto fill = [&](int messages) {
+        for (int i = 0; i < messages; ++i) site.delivered(alice, std::to_string(count++) + body);
+    };
+    SECTION("as far as the plan says, and a restart finds them so") {
+        site.restart(desk.open());
+        fill(1);
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        fill(99);
+        site.restart();
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kLargest, kLargest, kLargest});
+        site.restart(desk.open());
+        fill(1);
+        site.restart();
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kLargest, kLargest, kLargest});
+    }
+    SECTION("not where the disk does not keep up") {
+        desk.quick = std::chrono::milliseconds(1);
+        site.restart(desk.open());
+        site.files().before = [](std::string_view operation, const std::string&, DirRef) {
+            if (operation == "sync_volume") std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            return 0;
+        };
+        fill(20);
+        site.restart();
+        site.files().before = nullptr;
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+    }
+    SECTION("not where little room is left") {
+        const Tmpfs disk(desk.dir(), "size=2m");
+        if (!disk.mounted()) ROOST_SKIP(kNoMount);
+        site.restart(desk.open());
+        fill(20);
+        site.restart();
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        CHECK(desk.recover(desk.dir()).deliveries == 0);
+    }
+    SECTION("one that the disk has no room for stays as it is") {
+        site.restart(desk.open());
+        {
+            const FileSizeLimit limit(kSmall + kSmall / 2);
+            fill(50);
+            site.restart();
+        }
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+    }
+    SECTION("a size that none can have grown to is mended") {
+        site.restart(desk.open());
+        site.restart();
+        fs::resize_file(desk.dir() + "/segment-1", 3 * kSmall);
+        fs::resize_file(desk.dir() + "/segment-2", 2 * kLargest);
+        site.restart(desk.open());
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+    }
+    CHECK(site.messages(alice).size() == static_cast<std::size_t>(count));
 }
 
 TEST_CASE("journal: when it cannot be flushed nothing is acknowledged any more", "[maildir]") {

@@ -3,9 +3,7 @@
 #include "site.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/fsuid.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +13,7 @@
 #include <set>
 
 #include "maildir_reader.h"
+#include "tmpfs.h"
 
 using namespace roost;
 using namespace roost::test;
@@ -32,28 +31,7 @@ struct stat look(const fs::path& path) {
     return st;
 }
 
-// A file system in memory, in a mount namespace of this process's own.
-class Tmpfs {
-public:
-    Tmpfs(std::string path, const std::string& options) : path_(std::move(path)) {
-        fs::create_directory(path_);
-        mounted_ = ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                   ::mount("tmpfs", path_.c_str(), "tmpfs", 0, options.c_str()) == 0;
-    }
-    Tmpfs(const Tmpfs&) = delete;
-    Tmpfs& operator=(const Tmpfs&) = delete;
-    ~Tmpfs() {
-        if (mounted_) ::umount2(path_.c_str(), MNT_DETACH);
-    }
-    bool mounted() const { return mounted_; }
-
-private:
-    std::string path_;
-    bool mounted_ = false;
-};
-
 const std::vector<std::string> kVolumes{"maildir.volumes=%DIR%/v1 %DIR%/v2", "maildir.path=%{domain}/%{local}"};
-const char* const kNoMount = "needs root, to mount file systems";
 
 // Two deliveries of one message, the second as the first one's twin, published.
 std::pair<Receipt, Receipt> deliver_twins(Site& site, const User& first, const User& second) {
