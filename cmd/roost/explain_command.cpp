@@ -12,6 +12,7 @@
 #include "records.h"
 #include "store/instance.h"
 #include "store/mail_store.h"
+#include "usage_rows.h"
 
 namespace roost::cli {
 namespace {
@@ -174,11 +175,9 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     return out;
 }
 
-Json to_json(const Usage& usage) { return {{"storage", usage.storage}, {"messages", usage.messages}}; }
-
 Json to_json(const Asked& asked) {
     return {{"dict", asked.dict},
-            {"usage", asked.usage ? to_json(*asked.usage) : Json(nullptr)},
+            {"usage", asked.usage ? cli::to_json(*asked.usage) : Json(nullptr)},
             {"error", asked.error ? Json(asked.error->text()) : Json(nullptr)}};
 }
 
@@ -205,7 +204,7 @@ Json to_json(const Explanation& e) {
     out["folder"] = e.folder.empty() ? Json(nullptr) : Json(e.folder);
     out["warning"] = e.warning.empty() ? Json(nullptr) : Json(e.warning);
     out["size"] = e.size;
-    out["usage"] = e.usage ? to_json(*e.usage) : Json(nullptr);
+    out["usage"] = e.usage ? cli::to_json(*e.usage) : Json(nullptr);
     out["limits"] = e.ready ? Json{{"storage", cli::to_json(e.limits.storage)},
                                    {"messages", cli::to_json(e.limits.messages)},
                                    {"message", cli::to_json(e.limits.message)}}
@@ -213,7 +212,7 @@ Json to_json(const Explanation& e) {
     if (e.counters) out["counters"] = to_json(*e.counters);
     if (e.services) out["services"] = to_json(*e.services);
     if (e.domain_usage)
-        out["domain"] = {{"usage", to_json(*e.domain_usage)},
+        out["domain"] = {{"usage", cli::to_json(*e.domain_usage)},
                          {"limits",
                           {{"storage", cli::to_json(e.domain_limits.storage)},
                            {"messages", cli::to_json(e.domain_limits.messages)}}}};

@@ -17,13 +17,13 @@ namespace {
 
 constexpr std::size_t kBatch = 500;
 // For another process that publishes: if it takes longer, it is roostd.
-constexpr std::chrono::seconds kPatience(2);
+constexpr std::chrono::seconds kOtherPublisher(2);
 // For an answer of the dict, or for all of its keys.
-constexpr std::chrono::seconds kAnswer(30);
+constexpr std::chrono::seconds kDictAnswer(30);
 constexpr std::chrono::minutes kListing(30);
 
 // The users that an invocation names.
-struct Scope {
+struct Chosen {
     std::vector<std::string> names;
     std::string domain;  // if no names: empty for all
     bool nobody = false;
@@ -32,7 +32,7 @@ struct Scope {
     bool covers(std::string_view name) const { return domain.empty() || name.ends_with("@" + domain); }
 };
 
-Result<Scope> scope_of(const Options& options) {
+Result<Chosen> chosen_by(const Options& options) {
     const std::string what = "command quota publish";
     const int given = static_cast<int>(!options.operands.empty()) + static_cast<int>(options.domain.has_value()) +
                       static_cast<int>(options.all);
@@ -41,7 +41,7 @@ Result<Scope> scope_of(const Options& options) {
         return usage_error(what, "--check changes nothing, --prune does", "keep one of the two");
     if (given == 0 && !options.check && !options.prune)
         return usage_error(what, "it is not said whose", "give NAME ..., --domain DOMAIN or --all");
-    Scope out;
+    Chosen out;
     out.nobody = given == 0 && options.prune;
     for (const std::string& operand : options.operands) {
         auto name = user_name(operand);
@@ -56,11 +56,11 @@ Result<Scope> scope_of(const Options& options) {
     return out;
 }
 
-Json to_json(const std::optional<Usage>& usage) {
+Json usage_json(const std::optional<Usage>& usage) {
     return usage ? Json{{"storage", usage->storage}, {"messages", usage->messages}} : Json(nullptr);
 }
 
-std::string to_line(const std::optional<Usage>& usage) {
+std::string usage_line(const std::optional<Usage>& usage) {
     if (!usage) return "nothing";
     return std::to_string(usage->storage) + " bytes, " + std::to_string(usage->messages) + " messages";
 }
@@ -68,7 +68,7 @@ std::string to_line(const std::optional<Usage>& usage) {
 // Publishes, removes and compares, for one invocation.
 class Publication {
 public:
-    Publication(const Options& options, Scope scope, Instance& instance)
+    Publication(const Options& options, Chosen scope, Instance& instance)
         : options_(options),
           scope_(std::move(scope)),
           instance_(instance),
@@ -151,7 +151,7 @@ private:
     // roostd that has it publishes these users once more, after whatever it was about to write.
     Result<void> send() {
         if (batch_.empty()) return {};
-        auto right = outbox_.drain(Deadline::in(beside_ ? std::chrono::seconds(0) : kPatience));
+        auto right = outbox_.drain(Deadline::in(beside_ ? std::chrono::seconds(0) : kOtherPublisher));
         if (!right) return std::move(right).error();
         beside_ = !right->has_value();
         CloneFeed::Report report = feed_.publish({batch_, false}, std::nullopt);
@@ -229,7 +229,7 @@ private:
         // Mail may have come between the two looks, so a difference is looked at again.
         for (const bool again : {false, true}) {
             if (again || listed == held_.end()) {
-                auto read = clone_.read(name, Deadline::in(kAnswer));
+                auto read = clone_.read(name, Deadline::in(kDictAnswer));
                 if (!read) return std::move(read).error();
                 seen = *read;
             }
@@ -249,7 +249,7 @@ private:
         auto record = instance_.db().find(name);
         if (!record) return std::move(record).error();
         if (*record) return {};
-        auto seen = clone_.read(name, Deadline::in(kAnswer));
+        auto seen = clone_.read(name, Deadline::in(kDictAnswer));
         if (!seen) return std::move(seen).error();
         if (*seen || held_.contains(name)) tell(name, "orphan", *seen, std::nullopt);
         return {};
@@ -261,15 +261,15 @@ private:
         status_ = kFailure;
         if (listing_->json()) {
             listing_->row(
-                {{"name", name}, {"drift", drift}, {"clone", to_json(clone)}, {"mailbox", to_json(authority)}});
+                {{"name", name}, {"drift", drift}, {"clone", usage_json(clone)}, {"mailbox", usage_json(authority)}});
         } else {
-            listing_->line(printable(name) + "\t" + drift + "\tclone: " + to_line(clone) +
-                           "\tmailbox: " + to_line(authority));
+            listing_->line(printable(name) + "\t" + drift + "\tclone: " + usage_line(clone) +
+                           "\tmailbox: " + usage_line(authority));
         }
     }
 
     const Options& options_;
-    Scope scope_;
+    Chosen scope_;
     Instance& instance_;
     Clone& clone_;
     CloneFeed feed_;
@@ -285,7 +285,7 @@ private:
 }  // namespace
 
 Result<int> quota_publish(const Options& options) {
-    auto scope = scope_of(options);
+    auto scope = chosen_by(options);
     if (!scope) return std::move(scope).error();
     auto config = read_config(options);
     if (!config) return std::move(config).error();

@@ -29,12 +29,12 @@ struct Spot {
 // What a name keeps when flags are added to it.
 std::string_view base_of(std::string_view name) { return name.substr(0, name.find(':')); }
 
-bool is_gone(const Error& error) { return error.sys == ENOENT || error.sys == ENOTDIR || error.sys == ELOOP; }
+bool is_not_there(const Error& error) { return error.sys == ENOENT || error.sys == ENOTDIR || error.sys == ELOOP; }
 
 // The file of that base name in one directory.
 Result<std::optional<Spot>> find_in(Files& files, DirRef maildir, const char* part, std::string_view base) {
     auto dir = files.open_dir(maildir, part);
-    if (!dir && is_gone(dir.error())) return std::optional<Spot>();
+    if (!dir && is_not_there(dir.error())) return std::optional<Spot>();
     if (!dir) return std::move(dir).error();
     Spot spot{std::string(maildir.path) + "/" + part, *std::move(dir), {}};
     auto listed = each_entry(spot.dir.get(), spot.path, [&](const Entry& entry) -> Result<void> {
@@ -75,7 +75,7 @@ Result<std::optional<Spot>> find(Files& files, const Mailbox& mailbox, const Pla
             continue;
         }
         auto dir = files.open_dir(mailbox.ref(), folder);
-        if (!dir && is_gone(dir.error())) continue;
+        if (!dir && is_not_there(dir.error())) continue;
         if (!dir) return std::move(dir).error();
         auto found = find_in_maildir(files, {dir->get(), mailbox.path + "/" + folder}, base);
         if (!found || *found) return found;
@@ -86,7 +86,7 @@ Result<std::optional<Spot>> find(Files& files, const Mailbox& mailbox, const Pla
 // Whether the file holds just these bytes; synced then, so that it stays so.
 Result<bool> is_whole(Files& files, const Spot& spot, const std::string& header, const Message& message) {
     auto file = files.open({spot.dir.get(), spot.path}, spot.name, O_RDONLY | O_NONBLOCK);
-    if (!file && is_gone(file.error())) return false;
+    if (!file && is_not_there(file.error())) return false;
     if (!file) return std::move(file).error();
     const std::string path = spot.path + "/" + spot.name;
     struct stat st {};

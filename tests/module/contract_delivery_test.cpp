@@ -15,7 +15,7 @@ using namespace roost::test;
 
 namespace {
 
-const std::string kHello = "From: bob@example.net\nSubject: hello\n\nHello.\n";
+const std::string kNote = "From: bob@example.net\nSubject: hello\n\nHello.\n";
 
 Delivery to(Folder folder, bool create = true) { return {std::move(folder), create, {}, nullptr}; }
 Delivery with(std::string header) { return {{}, true, std::move(header), nullptr}; }
@@ -33,7 +33,7 @@ TEST_CASE("what is published is readable byte for byte", "[contract]") {
     const User alice = site.with_mailbox("alice@example.org");
     using namespace std::string_literals;
     const std::string messages[] = {
-        kHello,
+        kNote,
         "",
         "\n",
         "\n\n\n",
@@ -60,8 +60,8 @@ TEST_CASE("the trace fields stand before the message's bytes", "[contract]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     const std::string header = "Return-Path: <bob@example.net>\nDelivered-To: alice@example.org\n";
-    site.delivered(alice, kHello, with(header));
-    REQUIRE(site.messages(alice) == std::vector{site.reader().as_stored(header + kHello)});
+    site.delivered(alice, kNote, with(header));
+    REQUIRE(site.messages(alice) == std::vector{site.reader().as_stored(header + kNote)});
 }
 
 TEST_CASE("nothing is visible before it is published, and a dropped delivery leaves nothing", "[contract]") {
@@ -70,7 +70,7 @@ TEST_CASE("nothing is visible before it is published, and a dropped delivery lea
     const auto clean = site.reader().leftovers(alice);
     const Usage before = site.usage(alice);
     {
-        const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kHello)));
+        const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kNote)));
         CHECK(site.messages(alice).empty());
         for (const auto& target : pending->plan().before) CHECK(::fcntl(target.fd, F_GETFD) >= 0);
         for (const auto& target : pending->plan().after) CHECK(::fcntl(target.fd, F_GETFD) >= 0);
@@ -87,7 +87,7 @@ TEST_CASE("what is withdrawn is gone, unless a reader was faster, and is not cou
     site.delivered(alice, "first\n");
     const Usage before = site.usage(alice);
     {
-        const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kHello)));
+        const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kNote)));
         if (pending->plan().after.empty()) return;  // commits in its own way: never needed
         must(pending->publish());
         must(pending->withdraw());
@@ -95,7 +95,7 @@ TEST_CASE("what is withdrawn is gone, unless a reader was faster, and is not cou
         CHECK(site.usage(alice) == before);
     }
     CHECK(site.reader().leftovers(alice).empty());
-    const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kHello)));
+    const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kNote)));
     const std::string path = must(pending->publish()).path;
     std::filesystem::rename(path, path + ".taken");
     must(pending->withdraw());
@@ -107,7 +107,7 @@ TEST_CASE("usage grows by what the receipt says, and a recount agrees", "[contra
     const User alice = site.with_mailbox("alice@example.org", {{"quota.storage", "1G"}});
     CHECK(site.usage(alice) == Usage{0, 0});
     Usage expected;
-    for (const std::string& message : {kHello, std::string(), megabytes(1), std::string("x")}) {
+    for (const std::string& message : {kNote, std::string(), megabytes(1), std::string("x")}) {
         for (const Folder& folder : {Folder{}, Folder{"Lists", "roost"}}) {
             const Receipt receipt = site.delivered(alice, message, to(folder));
             CHECK(receipt.folder == folder);
@@ -124,9 +124,9 @@ TEST_CASE("usage grows by what the receipt says, and a recount agrees", "[contra
 TEST_CASE("usage is right for a user without limits too", "[contract]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
-    const Receipt first = site.delivered(alice, kHello);
+    const Receipt first = site.delivered(alice, kNote);
     CHECK(site.usage(alice) == Usage{first.stored, 1});
-    const Receipt second = site.delivered(alice, kHello + "x");
+    const Receipt second = site.delivered(alice, kNote + "x");
     CHECK(site.usage(alice) == Usage{first.stored + second.stored, 2});
 }
 
@@ -135,7 +135,7 @@ TEST_CASE("two users' books are apart", "[contract]") {
     const User alice = site.with_mailbox("alice@example.org");
     const User bob = site.with_mailbox("bob@example.org");
     const User local = site.with_mailbox("alice");
-    site.delivered(alice, kHello);
+    site.delivered(alice, kNote);
     CHECK(site.usage(bob) == Usage{0, 0});
     CHECK(site.messages(bob).empty());
     CHECK(site.messages(local).empty());
@@ -173,7 +173,7 @@ TEST_CASE("a folder that cannot be made is replaced by INBOX", "[contract]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     const Folder endless(10, std::string(60, 'x'));  // longer than any file system takes as one name
-    const Receipt receipt = site.delivered(alice, kHello, to(endless));
+    const Receipt receipt = site.delivered(alice, kNote, to(endless));
     CHECK(site.messages(alice, receipt.folder).size() == 1);
 }
 
@@ -182,7 +182,7 @@ TEST_CASE("a twin's copy is equal, counted for each user, and outlives the other
     const User alice = site.with_mailbox("alice@example.org");
     const User bob = site.with_mailbox("bob@example.org");
     const User carol = site.with_mailbox("carol@example.org");
-    const Message message = Message::from_text(kHello);
+    const Message message = Message::from_text(kNote);
     const std::string header = "Received: by here\n";
     auto first = must(site.mda().prepare(alice, with(header), message));
     Delivery same = with(header);
@@ -190,7 +190,7 @@ TEST_CASE("a twin's copy is equal, counted for each user, and outlives the other
     auto second = must(site.mda().prepare(bob, same, message));
     same.twin = second.get();
     auto third = must(site.mda().prepare(carol, same, message));
-    const auto as_stored = site.reader().as_stored(header + kHello);
+    const auto as_stored = site.reader().as_stored(header + kNote);
 
     SECTION("all are published") {
         const Receipt receipt = must(first->publish());
@@ -270,7 +270,7 @@ TEST_CASE("deliveries at the same time fill a limit to the last message and neve
     std::vector<std::thread> threads;
     for (std::size_t t = 0; t < 2 * kRoom; ++t)
         threads.emplace_back([&] {
-            const Message message = Message::from_text(kHello);
+            const Message message = Message::from_text(kNote);
             const auto verdicts =
                 store.deliver(envelope, message, Deadline::in(std::chrono::minutes(5)), MailStore::Together::no);
             if (verdicts[0].outcome == Outcome::delivered) ++stored;

@@ -10,8 +10,6 @@ using namespace roost::test;
 
 namespace {
 
-const std::string kHello = "Subject: hello\n\nHello.\n";
-
 const Folder kSpam{"Spam"};
 const Folder kLists{"Lists", "roost"};
 const Settings kApart{{"quota.folder.Spam.storage", "1M"},

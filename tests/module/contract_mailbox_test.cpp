@@ -10,8 +10,6 @@ using namespace roost::test;
 
 namespace {
 
-const std::string kHello = "Subject: hello\n\nHello.\n";
-
 // Every path below a directory.
 std::set<std::string> tree(const std::string& dir) {
     std::set<std::string> out;

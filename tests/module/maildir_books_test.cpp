@@ -22,15 +22,8 @@ using namespace std::string_literals;
 
 const std::string kTen = "123456789\n";
 
-fs::path root_of(const User& user) { return *user.allocated("maildir.path"); }
 fs::path books_of(const User& user) { return root_of(user) / "maildirsize"; }
 std::string books(const User& user) { return MaildirReader::contents(books_of(user)); }
-
-void put(const fs::path& path, const std::string& text) {
-    std::ofstream out(path, std::ios::binary);
-    out << text;
-    REQUIRE(out.good());
-}
 
 void make_older(const fs::path& path, std::time_t seconds) {
     const struct timespec then { std::time(nullptr) - seconds, 0 };

@@ -22,13 +22,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::uint64_t kSmall = 64UL * 1024;
+constexpr std::uint64_t kSmallSegment = 64UL * 1024;
 
 // A journal beside the mailboxes.
 class Desk {
 public:
     // Segments of `segment_size` bytes that may grow to `largest`.
-    explicit Desk(Site& site, std::uint64_t segment_size = kSmall, std::uint64_t largest = 0)
+    explicit Desk(Site& site, std::uint64_t segment_size = kSmallSegment, std::uint64_t largest = 0)
         : site_(site), size_(segment_size), largest_(largest) {}
 
     std::string dir() const { return site_.dir() + "/journal"; }
@@ -256,8 +256,8 @@ TEST_CASE("journal: full segments are brought to the mailboxes and used again, f
 
 TEST_CASE("journal: segments that are filled grow as far as the plan and the disk let them", "[maildir]") {
     Site site;
-    constexpr std::uint64_t kLargest = 4 * kSmall;
-    Desk desk(site, kSmall, kLargest);
+    constexpr std::uint64_t kLargest = 4 * kSmallSegment;
+    Desk desk(site, kSmallSegment, kLargest);
     const User alice = site.with_mailbox("alice@x");
     const auto sizes = [&] {
         std::multiset<std::uintmax_t> out;
@@ -273,7 +273,7 @@ TEST_CASE("journal: segments that are filled grow as far as the plan and the dis
     SECTION("as far as the plan says, and a restart finds them so") {
         site.restart(desk.open());
         fill(1);
-        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmallSegment, kSmallSegment, kSmallSegment});
         fill(99);
         site.restart();
         CHECK(sizes() == std::multiset<std::uintmax_t>{kLargest, kLargest, kLargest});
@@ -292,7 +292,7 @@ TEST_CASE("journal: segments that are filled grow as far as the plan and the dis
         fill(20);
         site.restart();
         site.files().before = nullptr;
-        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmallSegment, kSmallSegment, kSmallSegment});
     }
     SECTION("not where little room is left") {
         const Tmpfs disk(desk.dir(), "size=2m");
@@ -300,25 +300,25 @@ TEST_CASE("journal: segments that are filled grow as far as the plan and the dis
         site.restart(desk.open());
         fill(20);
         site.restart();
-        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmallSegment, kSmallSegment, kSmallSegment});
         CHECK(desk.recover(desk.dir()).deliveries == 0);
     }
     SECTION("one that the disk has no room for stays as it is") {
         site.restart(desk.open());
         {
-            const FileSizeLimit limit(kSmall + kSmall / 2);
+            const FileSizeLimit limit(kSmallSegment + kSmallSegment / 2);
             fill(50);
             site.restart();
         }
-        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmallSegment, kSmallSegment, kSmallSegment});
     }
     SECTION("a size that none can have grown to is mended") {
         site.restart(desk.open());
         site.restart();
-        fs::resize_file(desk.dir() + "/segment-1", 3 * kSmall);
+        fs::resize_file(desk.dir() + "/segment-1", 3 * kSmallSegment);
         fs::resize_file(desk.dir() + "/segment-2", 2 * kLargest);
         site.restart(desk.open());
-        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmall, kSmall, kSmall});
+        CHECK(sizes() == std::multiset<std::uintmax_t>{kSmallSegment, kSmallSegment, kSmallSegment});
     }
     CHECK(site.messages(alice).size() == static_cast<std::size_t>(count));
 }

@@ -21,10 +21,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kHello = "Subject: hello\n\nHello.\n";
-
-fs::path root_of(const User& user) { return *user.allocated("maildir.path"); }
-
 struct stat look(const fs::path& path) {
     struct stat st {};
     REQUIRE(::lstat(path.c_str(), &st) == 0);

@@ -62,4 +62,7 @@ public:
     }
 };
 
+// The directory of a user's mailbox.
+inline std::filesystem::path root_of(const User& user) { return *user.allocated("maildir.path"); }
+
 }  // namespace roost::test

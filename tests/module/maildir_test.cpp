@@ -22,12 +22,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string kHello = "Subject: hello\n\nHello.\n";
-
-fs::path root_of(const User& user) { return *user.allocated("maildir.path"); }
-
-void put(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-
 // Sets the umask while it lives.
 class Umask {
 public:
@@ -39,12 +33,6 @@ public:
 private:
     mode_t before_;
 };
-
-std::string host_name() {
-    std::array<char, 256> name{};
-    REQUIRE(::gethostname(name.data(), name.size() - 1) == 0);
-    return name.data();
-}
 
 }  // namespace
 

@@ -10,19 +10,16 @@
 
 #include "catch.h"
 #include "mbox_reader.h"
+#include "site.h"
 
 namespace roost::test {
 
-inline const std::string kHello = "Subject: hello\n\nHello.\n";
 inline const std::string kForeign =
     "From carol@example.com Mon Jan  1 00:00:00 2024\nSubject: foreign\n\nBy another program.\n\n";
 
 inline std::string inbox_of(const User& user) { return *user.allocated("mbox.path"); }
 inline std::string contents(const std::string& path) { return MboxReader::contents(path); }
 
-inline void put(const std::string& path, const std::string& text, std::ios::openmode how = std::ios::trunc) {
-    std::ofstream(path, std::ios::binary | how) << text;
-}
 inline void append(const std::string& path, const std::string& text) { put(path, text, std::ios::app); }
 
 // Runs `work` in a process of its own and returns the wait status.

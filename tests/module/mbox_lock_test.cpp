@@ -23,12 +23,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string host_name() {
-    std::array<char, 256> name{};
-    REQUIRE(::gethostname(name.data(), name.size() - 1) == 0);
-    return name.data();
-}
-
 // A process that holds an fcntl lock on a file as other mail programs do, until it goes out of scope.
 class Holder {
 public:

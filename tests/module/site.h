@@ -1,6 +1,11 @@
 // A module under test, with all that it needs: configuration, users, files that can fail, a private directory.
 #pragma once
 
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -85,6 +90,22 @@ T must(Result<T> result) {
 }
 inline void must(const Result<void>& result) {
     if (!result) FAIL(result.error().text());
+}
+
+inline const std::string kHello = "Subject: hello\n\nHello.\n";
+
+// Writes a file, as another program would.
+inline void put(const std::filesystem::path& path, const std::string& text, std::ios::openmode how = std::ios::trunc) {
+    std::ofstream out(path, std::ios::binary | how);
+    out << text;
+    out.close();
+    REQUIRE(out.good());
+}
+
+inline std::string host_name() {
+    std::array<char, 256> name{};
+    REQUIRE(::gethostname(name.data(), name.size() - 1) == 0);
+    return name.data();
 }
 
 }  // namespace roost::test

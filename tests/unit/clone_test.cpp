@@ -19,7 +19,7 @@ using Names = std::vector<std::string>;
 
 // A dict in memory, whose transactions are applied one key at a time as a table with one row for each user does it: an
 // unset removes the row.
-class MemoryDict : public Dict {
+class TableDict : public Dict {
 public:
     std::map<std::string, std::map<std::string, std::string>, std::less<>> users;
     std::vector<DictTransaction> transactions;
@@ -79,8 +79,8 @@ std::filesystem::path modules() {
 }
 
 // A Roost with some users, and a clone in memory.
-struct Site {
-    explicit Site(bool unset = false) {
+struct CloneSite {
+    explicit CloneSite(bool unset = false) {
         std::ofstream conf(dir / "roost.conf");
         conf << "[users]\ndatabase = sqlite:" << (dir / "users.db") << "\n[store]\nstate = " << (dir / "state")
              << "\n[maildir]\npath = " << (dir / "mail/%{user}") << "\n";
@@ -93,7 +93,7 @@ struct Site {
         auto opened = Instance::open(*std::move(config));
         REQUIRE(opened);
         instance = *std::move(opened);
-        auto memory = std::make_unique<MemoryDict>();
+        auto memory = std::make_unique<TableDict>();
         dict = memory.get();
         clone.emplace(std::move(memory), unset, milliseconds(500));
         outbox.emplace(instance->files(), dir / "state");
@@ -136,7 +136,7 @@ struct Site {
 
     scratch::Dir dir;
     std::unique_ptr<Instance> instance;
-    MemoryDict* dict = nullptr;
+    TableDict* dict = nullptr;
     std::optional<Clone> clone;
     std::optional<Outbox> outbox;
     Witnesses witnesses;
@@ -147,8 +147,8 @@ using State = Drained::State;
 }  // namespace
 
 TEST_CASE("a user's two keys are written as decimal absolutes in one transaction", "[clone]") {
-    auto memory = std::make_unique<MemoryDict>();
-    MemoryDict& dict = *memory;
+    auto memory = std::make_unique<TableDict>();
+    TableDict& dict = *memory;
     Clone clone(std::move(memory), false, milliseconds(0));
     const std::vector<CloneEntry> entries{{"a@x", Usage{9'667'146, 789}}, {"b@x", std::nullopt}};
     REQUIRE(clone.publish(entries, Deadline::in(milliseconds(0))));
@@ -165,8 +165,8 @@ TEST_CASE("a user's two keys are written as decimal absolutes in one transaction
 }
 
 TEST_CASE("with quota-clone.unset both keys are unset before either is set, so that a row keeps both", "[clone]") {
-    auto memory = std::make_unique<MemoryDict>();
-    MemoryDict& dict = *memory;
+    auto memory = std::make_unique<TableDict>();
+    TableDict& dict = *memory;
     Clone clone(std::move(memory), true, milliseconds(0));
     REQUIRE(clone.publish(std::vector{CloneEntry{"a@x", Usage{5, 1}}}, Deadline::in(milliseconds(0))));
     REQUIRE(clone.publish(std::vector{CloneEntry{"a@x", Usage{7, 2}}}, Deadline::in(milliseconds(0))));
@@ -177,7 +177,7 @@ TEST_CASE("with quota-clone.unset both keys are unset before either is set, so t
 }
 
 TEST_CASE("what the outbox names goes into the clone as the authority says it", "[clone]") {
-    Site site;
+    CloneSite site;
     site.deliver("alice@x", 1000);
     site.deliver("alice@x", 500);
     site.deliver("bob@x", 10);
@@ -193,7 +193,7 @@ TEST_CASE("what the outbox names goes into the clone as the authority says it", 
 }
 
 TEST_CASE("a dict that is away keeps every name in the outbox until it is back", "[clone]") {
-    Site site;
+    CloneSite site;
     site.deliver("alice@x", 1000);
     site.deliver("bob@x", 1000);
     REQUIRE(site.outbox->add(Names{"alice@x", "bob@x"}));
@@ -208,7 +208,7 @@ TEST_CASE("a dict that is away keeps every name in the outbox until it is back",
 }
 
 TEST_CASE("a batch that fails in the middle is published again whole", "[clone]") {
-    Site site;
+    CloneSite site;
     REQUIRE(site.outbox->add(Names{"alice@x", "bob@x", "carol@x"}));
     site.dict->refused = {"bob@x"};
     CHECK(site.drain() == State::failed);
@@ -219,7 +219,7 @@ TEST_CASE("a batch that fails in the middle is published again whole", "[clone]"
 }
 
 TEST_CASE("a record that cannot be used does not keep others out of the clone", "[clone]") {
-    Site site;
+    CloneSite site;
     scratch::Foreign(site.dir / "users.db").run("UPDATE users SET settings = 'nonsense' WHERE name = 'bob@x'");
     REQUIRE(site.outbox->add(Names{"bob@x", "carol@x"}));
     CHECK(site.drain() == State::some);
@@ -230,7 +230,7 @@ TEST_CASE("a record that cannot be used does not keep others out of the clone", 
 }
 
 TEST_CASE("everybody is published with one record of the outbox", "[clone]") {
-    Site site;
+    CloneSite site;
     for (int i = 0; i < 1200; ++i) REQUIRE(*site.instance->db().add_user("u" + std::to_string(i) + "@x", {}, true));
     REQUIRE(site.outbox->add_everybody());
     site.dict->refused = {"u700@x"};
@@ -243,7 +243,7 @@ TEST_CASE("everybody is published with one record of the outbox", "[clone]") {
 }
 
 TEST_CASE("a dict that was emptied is noticed before a witness is written again, and filled again", "[clone]") {
-    Site site;
+    CloneSite site;
     REQUIRE(site.outbox->add(Names{"alice@x", "bob@x", "carol@x"}));
     CHECK(site.drain() == State::empty);
     const int gets = site.dict->gets;
@@ -256,7 +256,7 @@ TEST_CASE("a dict that was emptied is noticed before a witness is written again,
 }
 
 TEST_CASE("only a process that has time publishes everybody", "[clone]") {
-    Site site;
+    CloneSite site;
     REQUIRE(site.outbox->add_everybody());
     REQUIRE(site.outbox->add(Names{"bob@x"}));
     CloneFeed feed = site.feed();
@@ -267,7 +267,7 @@ TEST_CASE("only a process that has time publishes everybody", "[clone]") {
 }
 
 TEST_CASE("who gets mail after the outbox was read is published again", "[clone]") {
-    Site site;
+    CloneSite site;
     site.deliver("alice@x", 1000);
     REQUIRE(site.outbox->add(Names{"alice@x"}));
     CloneFeed feed = site.feed();

@@ -5,8 +5,10 @@
 #include <fstream>
 
 #include "catch.h"
+#include "has.h"
 
 using namespace roost;
+using roost::test::has;
 
 namespace {
 
@@ -39,8 +41,6 @@ std::string error_of(const std::string& text, const std::vector<std::string>& ov
     CHECK(config.error().outcome != Outcome::no_such_user);
     return config.error().text();
 }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "has.h"
 #include "user/sql_user_db.h"
 
 namespace scratch {
@@ -129,6 +130,6 @@ std::string error_text(const roost::Result<T>& result) {
     return result.error().text();
 }
 
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using roost::test::has;
 
 }  // namespace scratch

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kDomain = "example.org";
-constexpr std::uint64_t kSize = 10;  // of each message in these tests
+constexpr std::uint64_t kEach = 10;  // of each message in these tests
 
 Limits limits_of_messages(std::uint64_t messages) {
     Limits limits;
@@ -35,11 +35,11 @@ public:
     explicit Store(const scratch::Dir& dir) : path_(dir / "store") { std::ofstream(path_).flush(); }
     void deliver() const {
         const Fd fd(::open(path_.c_str(), O_WRONLY | O_APPEND));
-        REQUIRE(::write(fd.get(), "123456789\n", kSize) == static_cast<ssize_t>(kSize));
+        REQUIRE(::write(fd.get(), "123456789\n", kEach) == static_cast<ssize_t>(kEach));
     }
     Usage used() const {
         const std::uint64_t bytes = fs::file_size(path_);
-        return {bytes, bytes / kSize};
+        return {bytes, bytes / kEach};
     }
 
 private:
@@ -63,7 +63,7 @@ std::string first_line(std::time_t summed) { return "roost-domain-quota 1 " + st
 void deliver(DomainBooks& books, const Store& store) {
     auto turn = scratch::must(books.begin(kDomain));
     store.deliver();
-    turn.enter(kSize);
+    turn.enter(kEach);
 }
 
 }  // namespace
@@ -107,7 +107,7 @@ TEST_CASE("domain books that can be trusted are believed, any other are summed a
         DomainBooks books(files, dir.path());
         put(books_path(dir), row.text);
         const auto sum = [&] { return Result<Usage>(kSummed); };
-        const Usage used = scratch::must(books.usage(kDomain, limits_of_messages(10), {kSize, 1}, sum));
+        const Usage used = scratch::must(books.usage(kDomain, limits_of_messages(10), {kEach, 1}, sum));
         CHECK(used == row.used);
         CHECK(scratch::must(books.peek(kDomain)) == row.used);  // what was summed is written down
     }
@@ -123,7 +123,7 @@ TEST_CASE("each delivery is a line in the domain's books; a long file becomes a 
         ++sums;
         return Result<Usage>(store.used());
     };
-    const auto used = [&] { return scratch::must(books.usage(kDomain, limits_of_messages(100000), {kSize, 1}, sum)); };
+    const auto used = [&] { return scratch::must(books.usage(kDomain, limits_of_messages(100000), {kEach, 1}, sum)); };
     deliver(books, store);  // without books nothing is entered
     CHECK_FALSE(fs::exists(books_path(dir)));
     CHECK(used() == Usage{10, 1});
@@ -150,7 +150,7 @@ TEST_CASE("a sum that fails is no sum, and leaves the books alone", "[domain-boo
     const std::string text = first_line(1) + "100 10\n";
     put(books_path(dir), text);
     const auto sum = [&] { return Result<Usage>(system_error(EIO, "cannot read a mailbox")); };
-    const auto refused = books.usage(kDomain, limits_of_messages(10), {kSize, 1}, sum);
+    const auto refused = books.usage(kDomain, limits_of_messages(10), {kEach, 1}, sum);
     REQUIRE_FALSE(refused);
     CHECK(is_temporary(refused.error().outcome));
     CHECK(contents(books_path(dir)) == text);
@@ -183,16 +183,16 @@ TEST_CASE("a sum and a delivery of one domain wait for each other, others do not
     std::thread delivery;
     scratch::must(books.recount(kDomain, [&] {
         delivery = std::thread([&] {
-            scratch::must(books.begin(kDomain)).enter(kSize);
+            scratch::must(books.begin(kDomain)).enter(kEach);
             done = true;
         });
-        scratch::must(books.begin("example.net")).enter(kSize);
+        scratch::must(books.begin("example.net")).enter(kEach);
         moment();
         CHECK_FALSE(done);
         return Result<Usage>(Usage{});
     }));
     delivery.join();
-    CHECK(scratch::must(books.peek(kDomain)) == Usage{kSize, 1});
+    CHECK(scratch::must(books.peek(kDomain)) == Usage{kEach, 1});
 
     std::thread recount;
     done = false;
@@ -204,7 +204,7 @@ TEST_CASE("a sum and a delivery of one domain wait for each other, others do not
                 return Result<Usage>(Usage{});
             }));
         });
-        scratch::must(books.begin(kDomain)).enter(kSize);
+        scratch::must(books.begin(kDomain)).enter(kEach);
         moment();
         CHECK_FALSE(done);
     }
@@ -223,7 +223,7 @@ TEST_CASE("processes that deliver and sum at the same time count each message of
         const auto sum = [&] { return Result<Usage>(store.used()); };
         for (int i = 0; i < kEach; ++i) {
             if (process == 0 && i % 10 == 0 && !books.recount(kDomain, sum)) return 1;
-            if (!books.usage(kDomain, limits_of_messages(1000000), {kSize, 1}, sum)) return 2;
+            if (!books.usage(kDomain, limits_of_messages(1000000), {kEach, 1}, sum)) return 2;
             deliver(books, store);
         }
         return 0;
@@ -248,7 +248,7 @@ TEST_CASE("a killed delivery makes a domain's books miss one message at most, un
             Files own;
             DomainBooks same(own, dir.path());
             while (true) {
-                if (!same.usage(kDomain, limits_of_messages(1000000), {kSize, 1}, sum)) ::_exit(1);
+                if (!same.usage(kDomain, limits_of_messages(1000000), {kEach, 1}, sum)) ::_exit(1);
                 deliver(same, store);
             }
         }
@@ -258,7 +258,7 @@ TEST_CASE("a killed delivery makes a domain's books miss one message at most, un
         int status = 0;
         REQUIRE(::waitpid(pid, &status, 0) == pid);
         REQUIRE(WIFSIGNALED(status));
-        const Usage said = scratch::must(books.usage(kDomain, limits_of_messages(1000000), {kSize, 1}, sum));
+        const Usage said = scratch::must(books.usage(kDomain, limits_of_messages(1000000), {kEach, 1}, sum));
         const Usage held = store.used();
         CHECK(said.messages <= held.messages);
         CHECK(said.messages + static_cast<std::uint64_t>(i) + 1 >= held.messages);
@@ -267,5 +267,5 @@ TEST_CASE("a killed delivery makes a domain's books miss one message at most, un
     std::string text = contents(books_path(dir));
     put(books_path(dir), first_line(1) + text.substr(text.find('\n') + 1));
     const std::uint64_t limit = scratch::must(books.peek(kDomain))->messages;
-    CHECK(scratch::must(books.usage(kDomain, limits_of_messages(limit), {kSize, 1}, sum)) == store.used());
+    CHECK(scratch::must(books.usage(kDomain, limits_of_messages(limit), {kEach, 1}, sum)) == store.used());
 }

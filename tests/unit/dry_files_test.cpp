@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <boost/filesystem/directory.hpp>
-#include <boost/filesystem/operations.hpp>
 #include <cerrno>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "catch.h"
 
 using namespace roost;
-namespace fs = boost::filesystem;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -29,7 +29,7 @@ public:
         REQUIRE(files.write(file->get(), "old", "there"));
     }
     ~Place() {
-        boost::system::error_code ignored;
+        std::error_code ignored;
         fs::remove_all(path_, ignored);
     }
     Place(const Place&) = delete;

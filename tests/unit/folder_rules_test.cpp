@@ -7,8 +7,10 @@
 #include <memory>
 
 #include "catch.h"
+#include "has.h"
 
 using namespace roost;
+using roost::test::has;
 
 namespace {
 
@@ -36,8 +38,6 @@ std::string error_of(const std::string& key, const std::string& value) {
     REQUIRE_FALSE(config);
     return config.error().text();
 }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 constexpr std::uint64_t kMega = 1024 * 1024;
 

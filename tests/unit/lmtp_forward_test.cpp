@@ -14,7 +14,7 @@ Origin origin_of(const std::string& commands) {
     return got.host.delivered[0].origin;
 }
 
-std::string reply_to(const std::string& line, const Setup& setup = Setup::trusted()) {
+std::string trusted_reply_to(const std::string& line, const Setup& setup = Setup::trusted()) {
     return talk(kHello + line + "\r\n", setup).last(1)[0];
 }
 
@@ -64,8 +64,8 @@ TEST_CASE("lmtp: XCLIENT tells of the session, and begins it anew") {
 }
 
 TEST_CASE("lmtp: XCLIENT and XFORWARD are for trusted peers, outside of transactions, and well-formed") {
-    CHECK(reply_to("XCLIENT NAME=x", {}) == "550 5.7.14");
-    CHECK(reply_to("XFORWARD NAME=x", {}) == "550 5.7.14");
+    CHECK(trusted_reply_to("XCLIENT NAME=x", {}) == "550 5.7.14");
+    CHECK(trusted_reply_to("XFORWARD NAME=x", {}) == "550 5.7.14");
     CHECK(talk(kHello).out.find("XFORWARD") == std::string::npos);
     CHECK(talk(kReady + "XCLIENT NAME=x\r\nXFORWARD NAME=x\r\n", Setup::trusted()).last(2) ==
           Codes{"503 5.5.1", "503 5.5.1"});
@@ -73,23 +73,23 @@ TEST_CASE("lmtp: XCLIENT and XFORWARD are for trusted peers, outside of transact
         for (const std::string bad : {"", " ", " NAME", " X=y", " NAME=a=b", " NAME=+0", " NAME=+0G", " NAME=a+0Ab",
                                       " NAME=+FF", " ADDR=mail.example.org", " ADDR=1.2.3.4 X=", " NAME=\xc3\xa9"}) {
             CAPTURE(verb, bad);
-            CHECK(reply_to(verb + bad) == "501 5.5.4");
+            CHECK(trusted_reply_to(verb + bad) == "501 5.5.4");
         }
-    CHECK(reply_to("XFORWARD NAME=" + std::string(256, 'x')) == "501 5.5.4");
-    CHECK(reply_to("XFORWARD NAME=" + std::string(255, 'x')) == "250 2.0.0");
-    CHECK(reply_to("XFORWARD NAME=+C3+A9") == "250 2.0.0");
+    CHECK(trusted_reply_to("XFORWARD NAME=" + std::string(256, 'x')) == "501 5.5.4");
+    CHECK(trusted_reply_to("XFORWARD NAME=" + std::string(255, 'x')) == "250 2.0.0");
+    CHECK(trusted_reply_to("XFORWARD NAME=+C3+A9") == "250 2.0.0");
     // All or nothing.
     CHECK(origin_of(kHello + "XFORWARD NAME=x ADDR=y\r\n").name.empty());
 }
 
 TEST_CASE("lmtp: the parameters of DSN are for trusted peers: RFC 3461") {
     for (const std::string parameter : {"RET=FULL", "RET=hdrs", "ENVID=q+2B1", "RET=FULL ENVID=x SIZE=1"}) {
-        CHECK(reply_to("MAIL FROM:<> " + parameter) == "250 2.1.0");
-        CHECK(reply_to("MAIL FROM:<> " + parameter, {}) == "555 5.5.4");
+        CHECK(trusted_reply_to("MAIL FROM:<> " + parameter) == "250 2.1.0");
+        CHECK(trusted_reply_to("MAIL FROM:<> " + parameter, {}) == "555 5.5.4");
     }
     for (const std::string bad : {"RET=ALL", "RET", "ENVID=", "ENVID", "ENVID=+", "ENVID=+2"})
-        CHECK(reply_to("MAIL FROM:<> " + bad) == "501 5.5.4");
-    CHECK(reply_to("MAIL FROM:<> ENVID=" + std::string(101, 'x')) == "501 5.5.4");
+        CHECK(trusted_reply_to("MAIL FROM:<> " + bad) == "501 5.5.4");
+    CHECK(trusted_reply_to("MAIL FROM:<> ENVID=" + std::string(101, 'x')) == "501 5.5.4");
     const auto rcpt = [](const std::string& parameter, const Setup& setup = Setup::trusted()) {
         return talk(kHello + "MAIL FROM:<>\r\nRCPT TO:<b@x> " + parameter + "\r\n", setup).last(1)[0];
     };

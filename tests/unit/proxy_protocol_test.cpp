@@ -5,7 +5,7 @@
 
 using namespace roost;
 using Command = ProxyReader::Command;
-using Kind = ProxyReply::Kind;
+using ReplyKind = ProxyReply::Kind;
 
 namespace {
 
@@ -68,16 +68,16 @@ TEST_CASE("proxy: replies in any order come back in the order of the commands") 
                              "+13\tO7\t1700000000\t1\t1700000000\t2\n"
                              "+12\tN\t1700000000\t1\t1700000000\t2\n"
                              "+11\tO1024\t1700000000\t1\t1700000000\t2\n");
-    CHECK(got[0].kind == Kind::ok);
+    CHECK(got[0].kind == ReplyKind::ok);
     CHECK(got[0].text == "1024");
-    CHECK(got[1].kind == Kind::not_found);
-    CHECK(got[2].kind == Kind::ok);
+    CHECK(got[1].kind == ReplyKind::not_found);
+    CHECK(got[2].kind == ReplyKind::ok);
 }
 
 TEST_CASE("proxy: a server that does not number commands is understood") {
     const auto got = replies({Command::lookup, Command::commit}, "O1024\nN7\n");
     CHECK(got[0].text == "1024");
-    CHECK(got[1].kind == Kind::not_found);
+    CHECK(got[1].kind == ReplyKind::not_found);
 }
 
 TEST_CASE("proxy: a reply may come before a later command has its number") {
@@ -105,11 +105,11 @@ TEST_CASE("proxy: a failure and an uncertain write carry the server's reason") {
                              "*1\n*2\n*3\n+1\tFno such\x01"
                              "ttable\t1\t2\t3\t4\n+2\tF8\tdisk full\t1\t2\t3\t4\n"
                              "+3\tW9\tlost it\t1\t2\t3\t4\n");
-    CHECK(got[0].kind == Kind::failed);
+    CHECK(got[0].kind == ReplyKind::failed);
     CHECK(got[0].text == "no such\ttable");
-    CHECK(got[1].kind == Kind::failed);
+    CHECK(got[1].kind == ReplyKind::failed);
     CHECK(got[1].text == "disk full");
-    CHECK(got[2].kind == Kind::uncertain);
+    CHECK(got[2].kind == ReplyKind::uncertain);
     CHECK(got[2].text == "lost it");
 }
 

@@ -17,7 +17,7 @@ using Claim = Redelivery::Claim;
 
 namespace {
 
-struct Peer : Redelivery::Source {
+struct Sender : Redelivery::Source {
     std::atomic<bool> away = false;
     bool gone() const override { return away; }
 };
@@ -26,7 +26,7 @@ Deadline now() { return Deadline::in(milliseconds(0)); }
 
 // A delivery whose verdict is lost.
 void lose(Redelivery& memory, const std::string& key) {
-    Peer peer;
+    Sender peer;
     REQUIRE(memory.claim(key, peer, now()) == Claim::fresh);
     memory.settle(key, true);
     memory.lost(key, peer);
@@ -41,8 +41,8 @@ struct Scratch {
 
 TEST_CASE("a delivery whose verdict was lost is repeated, and one that was read is new") {
     Redelivery memory(hours(1), 10);
-    Peer first;
-    Peer second;
+    Sender first;
+    Sender second;
     REQUIRE(memory.claim("k", first, now()) == Claim::fresh);
     memory.settle("k", true);
     SECTION("lost") {
@@ -59,7 +59,7 @@ TEST_CASE("a delivery whose verdict was lost is repeated, and one that was read 
         first.away = true;
         CHECK(memory.claim("k", second, now()) == Claim::repeated);
         memory.lost("k", first);  // its own no more
-        Peer third;
+        Sender third;
         CHECK(memory.claim("k", third, now()) == Claim::untracked);
         memory.confirmed("k", second);
         CHECK(memory.size() == 0);
@@ -68,8 +68,8 @@ TEST_CASE("a delivery whose verdict was lost is repeated, and one that was read 
 
 TEST_CASE("a copy by a second connection while the first one stands is a message of its own") {
     Redelivery memory(hours(1), 10);
-    Peer first;
-    Peer second;
+    Sender first;
+    Sender second;
     REQUIRE(memory.claim("k", first, now()) == Claim::fresh);
     CHECK(memory.claim("k", second, now()) == Claim::untracked);
     memory.settle("k", true);
@@ -78,8 +78,8 @@ TEST_CASE("a copy by a second connection while the first one stands is a message
 
 TEST_CASE("a second copy waits for the first one that is still under way") {
     Redelivery memory(hours(1), 10);
-    Peer first;
-    Peer second;
+    Sender first;
+    Sender second;
     REQUIRE(memory.claim("k", first, now()) == Claim::fresh);
     first.away = true;
     SECTION("until the deadline") { CHECK(memory.claim("k", second, now()) == Claim::busy); }
@@ -96,7 +96,7 @@ TEST_CASE("a second copy waits for the first one that is still under way") {
 
 TEST_CASE("a delivery that failed is not remembered") {
     Redelivery memory(hours(1), 10);
-    Peer peer;
+    Sender peer;
     REQUIRE(memory.claim("k", peer, now()) == Claim::fresh);
     memory.settle("k", false);
     CHECK(memory.size() == 0);
@@ -104,7 +104,7 @@ TEST_CASE("a delivery that failed is not remembered") {
 }
 
 TEST_CASE("lost verdicts are remembered as long as the window and no more of them than there is room for") {
-    Peer peer;
+    Sender peer;
     Redelivery brief(milliseconds(1), 10);
     lose(brief, "k");
     std::this_thread::sleep_for(milliseconds(5));
@@ -126,11 +126,11 @@ TEST_CASE("lost verdicts are remembered as long as the window and no more of the
 TEST_CASE("what is remembered survives a restart once") {
     Files files;
     const Scratch file;
-    Peer peer;
+    Sender peer;
     {
         Redelivery memory(hours(1), 10);
         lose(memory, std::string("\x00\xff\n k", 5));
-        Peer unread;
+        Sender unread;
         REQUIRE(memory.claim("unread", unread, now()) == Claim::fresh);
         memory.settle("unread", true);
         REQUIRE(memory.claim("under way", peer, now()) == Claim::fresh);
@@ -154,7 +154,7 @@ TEST_CASE("damaged lines of the saved memory are passed over") {
     std::ofstream(file.path) << "\n \n99999999999\n99999999999 6\n99999999999 6g\nx 6b\n1 6b\n99999999999 6a\n-1 6b";
     Redelivery memory(hours(1), 10);
     REQUIRE(memory.load(files, file.path));
-    Peer peer;
+    Sender peer;
     CHECK(memory.size() == 1);
     CHECK(memory.claim("j", peer, now()) == Claim::repeated);
 }

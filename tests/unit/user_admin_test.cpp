@@ -10,7 +10,7 @@ using scratch::must;
 
 namespace {
 
-struct Site {
+struct AdminSite {
     scratch::Dir dir;
     std::string path = dir / "users.db";
     std::unique_ptr<SqlUserDb> db = scratch::open_db(path);
@@ -31,14 +31,14 @@ struct Site {
 }  // namespace
 
 TEST_CASE("a user is added once, with lower-case name, settings and state") {
-    Site site;
+    AdminSite site;
     CHECK(must(site.db->add_user("Alice@Example.ORG", {{"quota.storage", "1G"}}, false)));
     CHECK_FALSE(must(site.db->add_user("alice@example.org", {}, true)));
     CHECK(site.ask("SELECT * FROM users") == "alice@example.org|0|{\"quota.storage\":\"1G\"}|-|0|");
 }
 
 TEST_CASE("names that could never be looked up or shown are refused") {
-    Site site;
+    AdminSite site;
     for (const std::string& name :
          {std::string(""), std::string("a\0b", 3), std::string("a\nb"), std::string("\x7f"), std::string("a\xff")}) {
         CHECK_FALSE(site.db->add_user(name, {}, true));
@@ -49,7 +49,7 @@ TEST_CASE("names that could never be looked up or shown are refused") {
 }
 
 TEST_CASE("SQL in a name or a value is text") {
-    Site site;
+    AdminSite site;
     const std::string nasty = "x'); DROP TABLE users; --";
     CHECK(must(site.db->add_user(nasty, {{nasty, nasty}}, true)));
     const auto found = must(site.db->find(nasty));
@@ -60,7 +60,7 @@ TEST_CASE("SQL in a name or a value is text") {
 }
 
 TEST_CASE("settings of a user are set and removed, and the version grows") {
-    Site site;
+    AdminSite site;
     CHECK_FALSE(must(site.db->change_user("alice", {{"a", "1"}}, true)));
     site.sql("INSERT INTO users (name, settings) VALUES ('ALICE', '{\"a\":1,\"b\":true}')");
     CHECK(must(site.db->change_user("alice", {{"a", "2"}, {"b", std::nullopt}, {"c", "x"}, {"d", std::nullopt}},
@@ -77,7 +77,7 @@ TEST_CASE("settings of a user are set and removed, and the version grows") {
 }
 
 TEST_CASE("malformed settings are not overwritten by a change") {
-    Site site;
+    AdminSite site;
     site.sql("INSERT INTO users (name, settings) VALUES ('alice', 'rubbish')");
     CHECK(has(scratch::error_text(site.db->change_user("alice", {{"a", "1"}}, std::nullopt)),
               "user alice, column settings: not JSON"));
@@ -86,7 +86,7 @@ TEST_CASE("malformed settings are not overwritten by a change") {
 }
 
 TEST_CASE("changes by many processes at once all arrive") {
-    Site site;
+    AdminSite site;
     CHECK(must(site.db->add_user("alice", {}, true)));
     const auto statuses = scratch::in_processes(8, [&](int i) {
         auto db = scratch::open_db(site.path);
@@ -99,7 +99,7 @@ TEST_CASE("changes by many processes at once all arrive") {
 }
 
 TEST_CASE("a removed user keeps the number unless it is to be forgotten") {
-    Site site;
+    AdminSite site;
     CHECK(must(site.db->add_user("alice", {}, true)));
     CHECK(must(site.db->own_number("uid", "alice", {5, 9})) == 5);
     CHECK(must(site.db->remove_user("ALICE", false)));
@@ -111,7 +111,7 @@ TEST_CASE("a removed user keeps the number unless it is to be forgotten") {
 }
 
 TEST_CASE("a listing is in the order of names, whole or of one domain, with each one's domain and plan") {
-    Site site;
+    AdminSite site;
     must(site.db->change_plan("gold", {{"quota.storage", "1G"}}));
     must(site.db->change_domain("b.org", {{"quota.messages", "7"}}, "gold"));
     site.sql(
@@ -133,7 +133,7 @@ TEST_CASE("a listing is in the order of names, whole or of one domain, with each
 }
 
 TEST_CASE("a listing goes on past malformed records and stops when told") {
-    Site site;
+    AdminSite site;
     site.sql(
         "INSERT INTO users (name) VALUES ('a'), ('c'), ('e'); INSERT INTO users (name, settings) VALUES ('B', '['),"
         " ('d' || char(10), '{}')");
@@ -147,7 +147,7 @@ TEST_CASE("a listing goes on past malformed records and stops when told") {
 }
 
 TEST_CASE("a listing longer than a batch has every user once, also when the visitor changes them") {
-    Site site;
+    AdminSite site;
     site.sql(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
         "INSERT INTO users (name) SELECT iif(i % 2, 'User', 'USER') || i || '@x' FROM n");
@@ -161,7 +161,7 @@ TEST_CASE("a listing longer than a batch has every user once, also when the visi
 }
 
 TEST_CASE("domains and plans are made by what is set on them, found in any case, listed and removed") {
-    Site site;
+    AdminSite site;
     must(site.db->change_plan("Gold", {{"quota.storage", "1G"}}));
     must(site.db->change_plan("silver", {}));
     must(site.db->change_plan("gold", {{"quota.messages", "5"}, {"quota.storage", std::nullopt}}));
@@ -189,7 +189,7 @@ TEST_CASE("domains and plans are made by what is set on them, found in any case,
 }
 
 TEST_CASE("no domain is put on a plan that does not exist, and no plan in use is removed") {
-    Site site;
+    AdminSite site;
     CHECK(has(scratch::error_text(site.db->change_domain("x.org", {}, "gold")),
               "domain x.org: there is no plan gold: make it first: roost plan set gold"));
     CHECK_FALSE(must(site.db->find_domain("x.org")));
@@ -200,7 +200,7 @@ TEST_CASE("no domain is put on a plan that does not exist, and no plan in use is
 }
 
 TEST_CASE("malformed settings of a domain or plan are reported by name") {
-    Site site;
+    AdminSite site;
     site.sql(
         "INSERT INTO domains (name, settings) VALUES ('x', '1'); INSERT INTO plans (name, settings) VALUES ('p', "
         "'1')");

@@ -23,7 +23,7 @@ using scratch::must;
 namespace {
 
 // A database in a private directory.
-struct Site {
+struct UserSite {
     scratch::Dir dir;
     std::string path = dir / "users.db";
     std::unique_ptr<SqlUserDb> db = scratch::open_db(path);
@@ -50,7 +50,7 @@ Result<std::unique_ptr<SqlUserDb>> open_existing(const std::string& path) {
 }  // namespace
 
 TEST_CASE("a bare name inserted by another program is a whole record") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice@example.org')");
     const UserRecord record = site.get("alice@example.org");
     CHECK(record.name == "alice@example.org");
@@ -63,7 +63,7 @@ TEST_CASE("a bare name inserted by another program is a whole record") {
 }
 
 TEST_CASE("names are found in any case, however they were written, and cannot stand twice") {
-    Site site;
+    UserSite site;
     site.sql(
         "INSERT INTO users (name) VALUES ('ALICE@Example.ORG'); INSERT INTO domains VALUES ('EXAMPLE.org', 'Gold', "
         "'{\"quota.messages\": 5}'); INSERT INTO plans VALUES ('gOLD', '{\"quota.storage\": \"1G\"}')");
@@ -79,7 +79,7 @@ TEST_CASE("names are found in any case, however they were written, and cannot st
 }
 
 TEST_CASE("an unknown name is an answer, not an Error") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     for (const std::string& name :
          {std::string("bob"), std::string(""), std::string("alice\0", 6), std::string("ali%"), std::string("'; --"),
@@ -91,7 +91,7 @@ TEST_CASE("an unknown name is an answer, not an Error") {
 }
 
 TEST_CASE("the domain is what stands behind the last at-sign") {
-    Site site;
+    UserSite site;
     site.sql(
         "INSERT INTO users (name) VALUES ('a@b@c.d'), ('plain'), ('end@');"
         "INSERT INTO domains (name, settings) VALUES ('c.d', '{\"a\":1}'), ('b@c.d', '{\"a\":2}'), ('plain', "
@@ -101,7 +101,7 @@ TEST_CASE("the domain is what stands behind the last at-sign") {
 }
 
 TEST_CASE("a changed record is seen by the next lookup of the same connection") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     CHECK(site.get("alice").enabled);
     site.sql("UPDATE users SET enabled = 0, settings = '{\"quota.storage\":\"1M\"}'");
@@ -112,7 +112,7 @@ TEST_CASE("a changed record is seen by the next lookup of the same connection") 
 }
 
 TEST_CASE("a lookup leaves nothing of an earlier one behind") {
-    Site site;
+    UserSite site;
     site.sql(
         "INSERT INTO plans (name) VALUES ('gold'); INSERT INTO domains VALUES ('full', 'gold', '{\"a\":1}');"
         "INSERT INTO users (name, allocation) VALUES ('x@full', '{\"p\":\"/x\"}'); INSERT INTO users (name) VALUES "
@@ -126,14 +126,14 @@ TEST_CASE("a lookup leaves nothing of an earlier one behind") {
 }
 
 TEST_CASE("a lookup lets go of its snapshot, so that the log can be folded back beside it") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     CHECK(site.get("alice").enabled);
     CHECK(site.ask("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0|");
 }
 
 TEST_CASE("columns that are NULL or hold no JSON are told apart") {
-    Site site;
+    UserSite site;
     site.sql(
         "INSERT INTO users (name, settings) VALUES ('null@x', NULL), ('bad@x', 'quota.storage=1G'), ('empty@x', "
         "''), ('list@x', '[]'), ('deep@x', '{\"quota.storage\":{\"a\":1}}'), ('twice@x', '{\"a\":1,\"a\":2}');"
@@ -155,7 +155,7 @@ TEST_CASE("columns that are NULL or hold no JSON are told apart") {
 }
 
 TEST_CASE("columns of a wrong type are Errors that name the column") {
-    Site site;
+    UserSite site;
     site.sql(
         "INSERT INTO users (name, enabled) VALUES ('word', 'yes'), ('two', 2), ('text', '0');"
         "INSERT INTO users (name, version) VALUES ('v', 'new'), ('half', 1.5)");
@@ -167,7 +167,7 @@ TEST_CASE("columns of a wrong type are Errors that name the column") {
 }
 
 TEST_CASE("a domain on a plan that does not exist is an Error, for its limits would be lifted unseen") {
-    Site site;
+    UserSite site;
     site.sql(
         "INSERT INTO users (name) VALUES ('a@x'), ('a@y'); INSERT INTO domains (name, plan) VALUES ('x', 'glod'), "
         "('y', '')");
@@ -178,7 +178,7 @@ TEST_CASE("a domain on a plan that does not exist is an Error, for its limits wo
 }
 
 TEST_CASE("a lookup searches by key in every table, at any size, and runs one statement") {
-    Site site;
+    UserSite site;
     auto db = must(Database::open("sqlite:" + site.path, Database::Missing::fail, 1s));
     std::string plan;
     int steps = 0;
@@ -206,7 +206,7 @@ TEST_CASE("a lookup searches by key in every table, at any size, and runs one st
 }
 
 TEST_CASE("an allocation is added once, and only to the record that was seen") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     const UserRecord seen = site.get("alice");
     CHECK(must(site.db->add_allocation(seen, {{"p", "/a"}})));
@@ -249,7 +249,7 @@ TEST_CASE("an allocation is added once, and only to the record that was seen") {
 }
 
 TEST_CASE("of many processes that add an allocation to the same record, exactly one does") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     const auto statuses = scratch::in_processes(16, [&](int i) {
         auto db = must(open_existing(site.path));
@@ -266,7 +266,7 @@ TEST_CASE("of many processes that add an allocation to the same record, exactly 
 }
 
 TEST_CASE("an allocation is overwritten whatever is there, but not made for a user who has gone") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name, allocation) VALUES ('Alice', 'rubbish')");
     must(site.db->overwrite_allocation("alice", {{"p", "/a"}}));
     must(site.db->overwrite_allocation("ALICE", {{"p", "/b"}}));
@@ -277,7 +277,7 @@ TEST_CASE("an allocation is overwritten whatever is there, but not made for a us
 }
 
 TEST_CASE("a user's own number stays the same and is nobody else's") {
-    Site site;
+    UserSite site;
     const IdRange range{10000, 10003};
     const auto number = [&](const char* name) { return must(site.db->own_number("uid", name, range)); };
     CHECK(number("a") == 10000);
@@ -311,7 +311,7 @@ TEST_CASE("a user's own number stays the same and is nobody else's") {
 }
 
 TEST_CASE("numbers given out by many processes at once are all different") {
-    Site site;
+    UserSite site;
     constexpr int kProcesses = 16;
     constexpr int kEach = 8;
     const auto statuses = scratch::in_processes(kProcesses, [&](int i) {
@@ -329,7 +329,7 @@ TEST_CASE("numbers given out by many processes at once are all different") {
 }
 
 TEST_CASE("two processes that write at once lose nothing") {
-    Site site;
+    UserSite site;
     constexpr int kEach = 100;
     const auto statuses = scratch::in_processes(2, [&](int i) {
         auto db = must(open_existing(site.path));
@@ -342,7 +342,7 @@ TEST_CASE("two processes that write at once lose nothing") {
 }
 
 TEST_CASE("one connection serves many threads") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     std::vector<std::thread> threads;
     std::atomic<int> wrong{0};
@@ -361,7 +361,7 @@ TEST_CASE("one connection serves many threads") {
 }
 
 TEST_CASE("threads that write at once are each told their own outcome, and no lookup waits for them") {
-    Site site;
+    UserSite site;
     constexpr int kThreads = 8;
     for (int i = 0; i < kThreads; ++i) site.sql("INSERT INTO users (name) VALUES ('u" + std::to_string(i) + "')");
     std::vector<UserRecord> seen;
@@ -394,7 +394,7 @@ TEST_CASE("threads that write at once are each told their own outcome, and no lo
 }
 
 TEST_CASE("lookups go on beside a foreign writer, and writes end in an Error after the busy time") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     auto db = scratch::open_db(site.path, 150ms);
     Foreign holder(site.path);
@@ -409,7 +409,7 @@ TEST_CASE("lookups go on beside a foreign writer, and writes end in an Error aft
 }
 
 TEST_CASE("a lookup in a database that another program keeps for itself is an Error, not an unknown user") {
-    Site site;
+    UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
     site.db.reset();
     Foreign holder(site.path);
@@ -421,7 +421,7 @@ TEST_CASE("a lookup in a database that another program keeps for itself is an Er
 }
 
 TEST_CASE("the database works in the other journal mode too") {
-    Site site;
+    UserSite site;
     site.db.reset();
     site.sql("PRAGMA journal_mode = DELETE; INSERT INTO users (name) VALUES ('alice')");
     auto db = must(open_existing(site.path));
@@ -453,7 +453,7 @@ TEST_CASE("a missing, table-less or newer database is never taken for one withou
 }
 
 TEST_CASE("a damaged database is an Error, not an unknown user") {
-    Site site;
+    UserSite site;
     site.db.reset();
     site.sql("PRAGMA journal_mode = DELETE");
     {
@@ -476,7 +476,7 @@ TEST_CASE("a damaged database is an Error, not an unknown user") {
 }
 
 TEST_CASE("the schema file runs in sqlite3 and gives what roost makes") {
-    Site site;
+    UserSite site;
     const scratch::Dir other;
     Foreign by_hand(other / "users.db");
     for (const auto& step : schema_steps()) by_hand.run(step);
