@@ -34,8 +34,9 @@ auto retry(Call call) {
 // XFS calls a sync a success that a shutdown of the file system overtook: the kernel's functions xfs_log_force_seq()
 // and xfs_log_force_inode() take what was given up for what is on the disk. After a shutdown seeking in a file fails,
 // and so does opening a directory.
-bool shut_down(int fd) {
-    if (::lseek(fd, 0, SEEK_CUR) < 0 && errno == EIO) return true;
+bool is_in_shutdown(int file) { return ::lseek(file, 0, SEEK_CUR) < 0 && errno == EIO; }
+bool any_in_shutdown(int fd) {
+    if (is_in_shutdown(fd)) return true;
     const Fd again(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     return !again && errno == EIO;
 }
@@ -182,19 +183,19 @@ Result<void> Files::set_owner(int fd, uid_t uid, gid_t gid, std::string_view pat
 }
 
 Result<void> Files::sync_data(int fd, std::string_view path) {
-    if (retry([&] { return ::fdatasync(fd); }) == 0 && !shut_down(fd)) return {};
+    if (retry([&] { return ::fdatasync(fd); }) == 0 && !is_in_shutdown(fd)) return {};
     return system_error(errno, "cannot sync " + std::string(path),
                         "the storage reports an error; look at the kernel's log");
 }
 
 Result<void> Files::sync(int fd, std::string_view path) {
-    if (retry([&] { return ::fsync(fd); }) == 0 && !shut_down(fd)) return {};
+    if (retry([&] { return ::fsync(fd); }) == 0 && !any_in_shutdown(fd)) return {};
     return system_error(errno, "cannot sync " + std::string(path),
                         "the storage reports an error; look at the kernel's log");
 }
 
 Result<void> Files::sync_volume(int fd, std::string_view path) {
-    if (retry([&] { return ::syncfs(fd); }) == 0 && !shut_down(fd)) return {};
+    if (retry([&] { return ::syncfs(fd); }) == 0 && !any_in_shutdown(fd)) return {};
     return system_error(errno, "cannot sync the file system of " + std::string(path),
                         "the storage reports an error; look at the kernel's log");
 }
