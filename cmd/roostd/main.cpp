@@ -69,16 +69,13 @@ Result<void> open_log_of(const Config& config) {
 Result<std::shared_ptr<const Setup>> start_up(const DaemonOptions& options, Instance::Journaling journaling,
                                               Confinement& confinement, LogLevel level) {
     if (auto given_up = give_up_privileges(); !given_up) return std::move(given_up).error();
-    std::string outcome;
-    auto setup = load_setup(options.config_path, options.overrides, journaling,
-                            [&](Instance& instance, const Setup& read) -> Result<void> {
-                                outcome = confine(confinement, instance, read);
-                                return {};
-                            });
-    if (!setup) return setup;
-    if (auto opened = open_log_of((*setup)->instance->config()); !opened) return std::move(opened).error();
-    log(level, outcome);
-    return setup;
+    return load_setup(options.config_path, options.overrides, journaling,
+                      [&](Instance& instance, const Setup& read) -> Result<void> {
+                          // Before the journal is read, since that tells what it finds.
+                          if (auto opened = open_log_of(instance.config()); !opened) return opened;
+                          log(level, confine(confinement, instance, read));
+                          return {};
+                      });
 }
 
 sigset_t signals_of_ours() {

@@ -1,6 +1,7 @@
 """roostd as a service: started, reloaded and stopped by a service manager, without losing a session or a message."""
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -79,6 +80,38 @@ def test_a_socket_left_by_a_crash_is_replaced(alice):
         assert daemon.socket.exists()
         with Daemon(alice), daemon.client() as client:
             assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_after_a_crash_the_log_tells_what_the_journal_brought_back(alice):
+    def crash_after(messages):
+        before = set(alice.messages(ALICE))
+        with Daemon(alice) as daemon:
+            with daemon.client() as client:
+                for _ in range(messages):
+                    assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+            daemon.stop(signal.SIGKILL)
+        return [path for path in alice.messages(ALICE) if path not in before]
+
+    first, *others = crash_after(3)
+    first.unlink()
+    with Daemon(alice):
+        assert "journal: 3 deliveries were looked for, 1 of them brought back" in alice.log.read_text()
+    assert sorted(alice.messages(ALICE)) == sorted([first, *others])
+
+    crash_after(2)
+    journal = alice.path / "state" / "journal"
+    for segment in journal.glob("segment-*"):
+        with segment.open("r+b") as file:
+            if file.read(24)[16] == 0:  # nothing in it
+                continue
+            file.seek(4096 + 200)  # in the first message
+            octet = file.read(1)[0]
+            file.seek(4096 + 200)
+            file.write(bytes([octet ^ 1]))
+    with Daemon(alice):
+        assert re.search(r" error: journal: .*/segment-\d is damaged: .* kept as damaged-\d+\n", alice.log.read_text())
+    assert len(list(journal.glob("damaged-*"))) == 1
+    assert len(alice.messages(ALICE)) == 5
 
 
 def test_a_socket_that_somebody_listens_on_is_left_alone(alice):
