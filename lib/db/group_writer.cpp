@@ -25,12 +25,23 @@ Result<void> GroupWriter::write(const std::string& task, const Work& work) {
 
 void GroupWriter::commit(const std::vector<Request*>& group) noexcept {
     if (group.size() > 1) {
-        const auto together = db_.write("write for several users", [&](soci::session& sql) -> Result<void> {
+        bool begun = false;
+        auto together = db_.write("write for several users", [&](soci::session& sql) -> Result<void> {
+            begun = true;
             for (const Request* request : group)
                 if (auto done = request->work(sql); !done) return done;
             return {};
         });
         if (together) return;
+        if (!begun) {
+            // As when another program keeps the database locked: each by itself would wait for that once more.
+            for (Request* request : group) {
+                Error error = together.error();
+                error.what = "cannot " + request->task + " in " + db_.path();
+                request->result = std::move(error);
+            }
+            return;
+        }
     }
     for (Request* request : group) request->result = db_.write(request->task, request->work);
 }

@@ -21,7 +21,7 @@ public:
     explicit GroupWriter(Database& db) : db_(db) {}
 
     // As Database::write(); `work` is called by whichever thread commits, and once more, alone, if the transaction that
-    // it shared did not succeed. So no one's failure is another's.
+    // it shared did not succeed. So no one's failure is another's, but that no transaction could begin.
     Result<void> write(const std::string& task, const Work& work);
 
 private:

@@ -333,3 +333,30 @@ TEST_CASE("what several threads write while a commit goes on is committed togeth
     }
     CHECK(shared);
 }
+
+TEST_CASE("several threads wait once, not one after the other, for a database that another program keeps locked") {
+    const scratch::Dir dir;
+    const std::string path = dir / "v.db";
+    scratch::must(open(path)->use_write_ahead_log());
+    auto db = scratch::must(Database::open("sqlite:" + path, Database::Missing::fail, 1s));
+    GroupWriter writer(*db);
+    Foreign holder(path);
+    holder.run("BEGIN IMMEDIATE");
+    constexpr std::size_t kThreads = 8;
+    std::vector<std::string> said(kThreads);
+    std::atomic<std::size_t> ended{0};
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < kThreads; ++i)
+        threads.emplace_back([&, i] {
+            const auto done = writer.write("write " + std::to_string(i), [](soci::session&) { return Result<void>(); });
+            said[i] = done ? "" : done.error().text();
+            ++ended;
+        });
+    // The first waits alone, the others together. If one of these were to try once more, it would succeed.
+    while (ended < 2) std::this_thread::yield();
+    holder.run("COMMIT");
+    for (auto& thread : threads) thread.join();
+    for (std::size_t i = 0; i < kThreads; ++i)
+        CHECK(said[i].starts_with("cannot write " + std::to_string(i) + " in " + path + ": another program kept it"));
+    CHECK(writer.write("write", [](soci::session&) { return Result<void>(); }));
+}
