@@ -338,7 +338,8 @@ TEST_CASE("several threads wait once, not one after the other, for a database th
     const scratch::Dir dir;
     const std::string path = dir / "v.db";
     scratch::must(open(path)->use_write_ahead_log());
-    auto db = scratch::must(Database::open("sqlite:" + path, Database::Missing::fail, 1s));
+    constexpr auto kBusy = 500ms;
+    auto db = scratch::must(Database::open("sqlite:" + path, Database::Missing::fail, kBusy));
     GroupWriter writer(*db);
     Foreign holder(path);
     holder.run("BEGIN IMMEDIATE");
@@ -352,8 +353,9 @@ TEST_CASE("several threads wait once, not one after the other, for a database th
             said[i] = done ? "" : done.error().text();
             ++ended;
         });
-    // The first waits alone, the others together. If one of these were to try once more, it would succeed.
-    while (ended < 2) std::this_thread::yield();
+    // The first waits alone, the others together. If each waited for itself, some would still be at it, and succeed.
+    const auto until = std::chrono::steady_clock::now() + 4 * kBusy;
+    while (ended < kThreads && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(10ms);
     holder.run("COMMIT");
     for (auto& thread : threads) thread.join();
     for (std::size_t i = 0; i < kThreads; ++i)
