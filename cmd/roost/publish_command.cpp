@@ -11,6 +11,7 @@
 #include "store/clone_feed.h"
 #include "store/instance.h"
 #include "terminal.h"
+#include "usage_rows.h"
 
 namespace roost::cli {
 namespace {
@@ -56,9 +57,7 @@ Result<Chosen> chosen_by(const Options& options) {
     return out;
 }
 
-Json usage_json(const std::optional<Usage>& usage) {
-    return usage ? Json{{"storage", usage->storage}, {"messages", usage->messages}} : Json(nullptr);
-}
+Json usage_json(const std::optional<Usage>& usage) { return usage ? to_json(*usage) : Json(nullptr); }
 
 std::string usage_line(const std::optional<Usage>& usage) {
     if (!usage) return "nothing";
@@ -68,9 +67,9 @@ std::string usage_line(const std::optional<Usage>& usage) {
 // Publishes, removes and compares, for one invocation.
 class Publication {
 public:
-    Publication(const Options& options, Chosen scope, Instance& instance)
+    Publication(const Options& options, Chosen chosen, Instance& instance)
         : options_(options),
-          scope_(std::move(scope)),
+          chosen_(std::move(chosen)),
           instance_(instance),
           clone_(*instance.clone()),
           feed_({instance, clone_, nullptr, nullptr}),
@@ -78,16 +77,16 @@ public:
           progress_(options.check ? "compared" : "published", options.quiet) {}
 
     Result<int> publish() {
-        for (const std::string& name : scope_.names) {
+        for (const std::string& name : chosen_.names) {
             auto record = instance_.db().find(name);
             if (!record) return std::move(record).error();
             if (!*record && !options_.prune) return no_such("user", name);
             batch_.push_back(name);
         }
-        if (scope_.names.empty() && !scope_.nobody) {
+        if (chosen_.names.empty() && !chosen_.nobody) {
             Result<void> sent;
             auto listed =
-                instance_.db().each_user(scope_.domain, [&](std::string_view name, const Result<UserRecord>&) {
+                instance_.db().each_user(chosen_.domain, [&](std::string_view name, const Result<UserRecord>&) {
                     batch_.emplace_back(name);
                     if (batch_.size() >= kBatch) sent = send();
                     return static_cast<bool>(sent);
@@ -96,7 +95,7 @@ public:
             if (!sent) return std::move(sent).error();
         }
         if (auto sent = send(); !sent) return std::move(sent).error();
-        if (options_.prune && scope_.names.empty()) {
+        if (options_.prune && chosen_.names.empty()) {
             auto pruned = prune();
             if (!pruned) return std::move(pruned).error();
         }
@@ -106,16 +105,16 @@ public:
     Result<int> check() {
         Listing listing(options_.json);
         listing_ = &listing;
-        for (const std::string& name : scope_.names) {
+        for (const std::string& name : chosen_.names) {
             auto record = instance_.db().find(name);
             if (!record) return std::move(record).error();
             auto compared = *record ? compare(**std::move(record)) : look_for_orphan(name);
             if (!compared) return std::move(compared).error();
         }
-        if (!scope_.names.empty()) return status_;
+        if (!chosen_.names.empty()) return status_;
         if (auto done = list_dict(); !done) return std::move(done).error();
         Result<void> done;
-        auto listed = instance_.db().each_user(scope_.domain, [&](std::string_view name, Result<UserRecord> record) {
+        auto listed = instance_.db().each_user(chosen_.domain, [&](std::string_view name, Result<UserRecord> record) {
             if (record) {
                 done = compare(*std::move(record));
             } else {
@@ -177,7 +176,7 @@ private:
             auto listed = clone_.dict().each(
                 key,
                 [&](std::string_view user, std::string_view) {
-                    if (!scope_.covers(user)) return true;
+                    if (!chosen_.covers(user)) return true;
                     auto record = instance_.db().find(user);
                     if (!record)
                         failed = std::move(record).error();
@@ -204,7 +203,7 @@ private:
             auto listed = clone_.dict().each(
                 storage ? kDictStorage : kDictMessages,
                 [&](std::string_view user, std::string_view value) {
-                    if (!scope_.covers(user)) return true;
+                    if (!chosen_.covers(user)) return true;
                     Held& held = held_[std::string(user)];
                     (storage ? held.storage : held.messages) = clone_number(value);
                     return true;
@@ -269,7 +268,7 @@ private:
     }
 
     const Options& options_;
-    Chosen scope_;
+    Chosen chosen_;
     Instance& instance_;
     Clone& clone_;
     CloneFeed feed_;
@@ -285,15 +284,15 @@ private:
 }  // namespace
 
 Result<int> quota_publish(const Options& options) {
-    auto scope = chosen_by(options);
-    if (!scope) return std::move(scope).error();
+    auto chosen = chosen_by(options);
+    if (!chosen) return std::move(chosen).error();
     auto config = read_config(options);
     if (!config) return std::move(config).error();
     auto instance = Instance::open(*std::move(config));
     if (!instance) return std::move(instance).error();
     if ((*instance)->clone() == nullptr)
         return config_error("quota-clone.dict", "it is empty, so there is no clone", "set it to a dict's URI");
-    Publication publication(options, *std::move(scope), **instance);
+    Publication publication(options, *std::move(chosen), **instance);
     return options.check ? publication.check() : publication.publish();
 }
 
