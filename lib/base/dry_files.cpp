@@ -34,6 +34,7 @@ Result<bool> DryFiles::make_dir(DirRef, const std::string&, mode_t) { return tru
 Result<void> DryFiles::rename_new(DirRef, const std::string&, DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::rename(DirRef, const std::string&, DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::link(DirRef, const std::string&, DirRef, const std::string&) { return {}; }
+Result<void> DryFiles::give_name(int, DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::unlink(DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::remove_dir(DirRef, const std::string&) { return {}; }
 Result<void> DryFiles::write(int, std::string_view, std::string_view) { return {}; }

@@ -15,6 +15,7 @@ public:
     Result<void> rename_new(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
     Result<void> rename(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
     Result<void> link(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name) override;
+    Result<void> give_name(int fd, DirRef to, const std::string& name) override;
     Result<void> unlink(DirRef dir, const std::string& name) override;
     Result<void> remove_dir(DirRef dir, const std::string& name) override;
     Result<void> write(int fd, std::string_view data, std::string_view path) override;

@@ -97,6 +97,16 @@ Result<void> Files::link(DirRef from, const std::string& old_name, DirRef to, co
     return system_error(errno, "cannot link " + in(from, old_name) + " to " + in(to, new_name));
 }
 
+Result<void> Files::give_name(int fd, DirRef to, const std::string& name) {
+    if (::linkat(fd, "", to.fd, name.c_str(), AT_EMPTY_PATH) == 0) return {};
+    // Without CAP_DAC_READ_SEARCH the descriptor itself is no good, at least not with every kernel.
+    if (errno == ENOENT) {
+        const std::string self = "/proc/self/fd/" + std::to_string(fd);
+        if (::linkat(AT_FDCWD, self.c_str(), to.fd, name.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
+    }
+    return system_error(errno, "cannot make " + in(to, name));
+}
+
 Result<void> Files::unlink(DirRef dir, const std::string& name) {
     if (::unlinkat(dir.fd, name.c_str(), 0) == 0 || errno == ENOENT) return {};
     return system_error(errno, "cannot remove " + in(dir, name));

@@ -46,6 +46,8 @@ public:
     // renameat(2), replacing.
     virtual Result<void> rename(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name);
     virtual Result<void> link(DirRef from, const std::string& old_name, DirRef to, const std::string& new_name);
+    // linkat(2) of a file that was opened with O_TMPFILE; needs /proc, or a capability.
+    virtual Result<void> give_name(int fd, DirRef to, const std::string& name);
     // Removing what is not there is a success.
     virtual Result<void> unlink(DirRef dir, const std::string& name);
     // Removing what is not there is a success; ENOTEMPTY is an Error.

@@ -78,6 +78,10 @@ struct Delivery {
     // A delivery of the same message under preparation in the same module whose header is equal to this one's, or
     // null. It outlives this call, not the Pending that this call returns.
     const Pending* twin = nullptr;
+    // Once published it is synced together with all of its volume, and until then something else brings it back after a
+    // crash. A staged file then needs no name: one that is synced without a name can be lost although it has one by
+    // then, since syncing a directory need not sync the files' own link counts.
+    bool may_be_nameless = false;
 };
 
 // One way to store mail. Called by many threads at once. The User passed in is of the same Config that the module was

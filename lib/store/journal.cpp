@@ -208,6 +208,8 @@ public:
         return {};
     }
 
+    bool lets_be_nameless(const Message& message) const override { return message.size() <= Journal::kLargest; }
+
     void forget(const Pending& delivery) override {
         std::unique_lock lock(mutex_);
         const auto found = held_.find(&delivery);

@@ -165,12 +165,18 @@ private:
     }
 
     void prepare() {
+        const bool may_be_nameless = parts_.durability.lets_be_nameless(message_);
         for (Work& work : work_) {
             if (!work.alive()) continue;
             const Stopwatch watch(work.verdict.spent.store);
-            for (const Work& other : work_)
-                if (other.pending && other.delivery.header == work.delivery.header)
-                    work.delivery.twin = other.pending.get();
+            bool alone = true;
+            for (const Work& other : work_) {
+                if (&other == &work || !other.alive() || other.delivery.header != work.delivery.header) continue;
+                alone = false;
+                if (other.pending) work.delivery.twin = other.pending.get();
+            }
+            // Its twins need a name to link to.
+            work.delivery.may_be_nameless = may_be_nameless && alone;
             auto pending = parts_.mda.prepare(*work.user, work.delivery, message_);
             if (pending) {
                 work.pending = *std::move(pending);

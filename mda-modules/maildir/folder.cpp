@@ -43,7 +43,7 @@ Result<Maildir> make_folder(Files& files, const Mailbox& mailbox, const std::str
 }
 
 // The folder if it is there; nothing if it is not, or is a directory that is no folder.
-Result<std::optional<Target>> open_folder(Files& files, const Mailbox& mailbox, const Folder& folder) {
+Result<std::optional<Target>> open_folder(Files& files, const Mailbox& mailbox, const Folder& folder, Tmp tmp) {
     const std::string name = folder_directory(folder);
     auto dir = files.open_dir(mailbox.ref(), name);
     if (!dir) {
@@ -56,7 +56,7 @@ Result<std::optional<Target>> open_folder(Files& files, const Mailbox& mailbox, 
     auto cur = files.stat(ref, "cur");
     if (!cur && cur.error().sys == ENOENT) return std::optional<Target>();
     if (!cur) return std::move(cur).error();
-    auto maildir = open_maildir(files, ref, mailbox.directory_mode);
+    auto maildir = open_maildir(files, ref, mailbox.directory_mode, tmp);
     if (!maildir) return std::move(maildir).error();
     return std::optional<Target>(Target{folder, *std::move(maildir), changed_lately(dir->get())});
 }
@@ -71,9 +71,9 @@ std::string folder_directory(const Folder& folder) {
 
 bool is_trash(const Folder& folder) { return folder.size() == 1 && folder.front() == "Trash"; }
 
-Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create) {
+Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create, Tmp tmp) {
     if (!wanted.empty()) {
-        auto there = open_folder(files, mailbox, wanted);
+        auto there = open_folder(files, mailbox, wanted, tmp);
         if (!there) return std::move(there).error();
         if (*there) return **std::move(there);
         if (create) {
@@ -82,7 +82,7 @@ Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& w
             log(LogLevel::warning, made.error().text() + ": delivering to INBOX");
         }
     }
-    auto inbox = open_maildir(files, mailbox.ref(), mailbox.directory_mode);
+    auto inbox = open_maildir(files, mailbox.ref(), mailbox.directory_mode, tmp);
     if (!inbox) return std::move(inbox).error();
     return Target{{}, *std::move(inbox), false};
 }

@@ -26,7 +26,8 @@ struct Target {
 };
 
 // Opens `wanted`, making it if `create` says so; where it is missing or cannot be made, INBOX. A link in the folder's
-// place, or a folder that cannot be opened, is an Error.
-Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create);
+// place, or a folder that cannot be opened, is an Error. `tmp` as with open_maildir().
+Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create,
+                           Tmp tmp = Tmp::open);
 
 }  // namespace roost::maildir

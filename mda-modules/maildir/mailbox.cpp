@@ -5,10 +5,12 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "entries.h"
+#include "stale.h"
 
 namespace roost::maildir {
 namespace {
@@ -79,9 +81,11 @@ Result<std::shared_ptr<Mailbox>> mailbox_of(Files& files, const User& user) {
     return mailbox;
 }
 
-Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode) {
+Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode, Tmp use) {
     bool made = false;
-    auto tmp = open_or_make(files, dir, "tmp", mode, made);
+    Result<Fd> tmp{Fd()};
+    const auto seen = use == Tmp::open ? std::nullopt : std::optional(files.stat(dir, "tmp"));
+    if (!seen || !*seen || !is_known_empty(**seen)) tmp = open_or_make(files, dir, "tmp", mode, made);
     if (!tmp) return std::move(tmp).error();
     auto fresh = open_or_make(files, dir, "new", mode, made);
     if (!fresh) return std::move(fresh).error();

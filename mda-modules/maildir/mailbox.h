@@ -46,7 +46,7 @@ Result<std::shared_ptr<Mailbox>> mailbox_of(Files& files, const User& user);
 // The two directories that a delivery into a Maildir needs.
 struct Maildir {
     std::string path;
-    Fd tmp;
+    Fd tmp;    // empty if Tmp::unless_empty was asked for, and it is
     Fd fresh;  // "new"
 
     std::string tmp_path() const { return path + "/tmp"; }
@@ -54,8 +54,9 @@ struct Maildir {
 };
 
 // Opens the Maildir at `dir`. What is missing of new, cur and tmp is made again, durably; a link in their place is an
-// Error.
-Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode);
+// Error. Tmp::unless_empty spares opening a tmp/ that is known to hold nothing.
+enum class Tmp { open, unless_empty };
+Result<Maildir> open_maildir(Files& files, DirRef dir, mode_t mode, Tmp tmp = Tmp::open);
 
 // Removes what is in the directory `dir`, with all directories below it, following no link and entering no other file
 // system that is mounted there (EBUSY). `dir` itself stays.

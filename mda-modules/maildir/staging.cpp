@@ -40,7 +40,7 @@ public:
     StagedMail& operator=(const StagedMail&) = delete;
 
     ~StagedMail() override {
-        if (name_.empty()) return;
+        if (name_.empty() || nameless_) return;
         // What cannot be removed now is stale in 36 hours.
         if (auto acting = ActAs::begin(mailbox_->owner)) static_cast<void>(files_.unlink(tmp(), name_));
     }
@@ -50,7 +50,7 @@ public:
     Redo redo() const override { return {user_, render_place({target_.folder, name_}), header_, message_}; }
 
     Staged staged() const override {
-        if (name_.empty()) return {};
+        if (name_.empty() || nameless_) return {};
         return {target_.maildir.tmp.get(), name_, file_.get()};
     }
 
@@ -69,6 +69,7 @@ public:
             return std::move(moved).error();
         }
         name_.clear();
+        nameless_ = false;
         published_ = final_name;
         books_.confirm(files_, *mailbox_);
         return Receipt{target_.folder, fresh_path_ + "/" + final_name, size_};
@@ -79,25 +80,26 @@ public:
         if (!acting) return std::move(acting).error();
         // Back into tmp/, from where the destructor removes it: unlike removing it here, that tells whether a reader
         // was faster.
-        auto moved = files_.rename_new({target_.maildir.fresh.get(), fresh_path_}, published_, tmp(), published_);
+        if (auto opened = open_tmp(); !opened) return opened;
+        auto moved = files_.rename_new(fresh(), published_, tmp(), published_);
         if (!moved && moved.error().sys == ENOENT) return {};
         if (!moved) return moved;
         name_ = published_;
         return books_.forget(files_, *mailbox_);
     }
 
-    // Fills tmp/, as the mailbox's owner.
+    // Makes the file, as the mailbox's owner.
     Result<void> fill(const Delivery& delivery, const Message& message) {
         const Staged twin = delivery.twin != nullptr ? delivery.twin->staged() : Staged{};
         Result<void> done;
         if (!link(twin)) {
-            done = create();
+            if (!delivery.may_be_nameless || !create_nameless()) done = create();
             if (done && !clone(twin)) done = write(delivery.header, message);
         }
         if (!done) return done;
         header_ = delivery.header;
         message_ = &message;
-        plan_.before.push_back({file_.get(), tmp_path_ + "/" + name_});
+        plan_.before.push_back({file_.get(), staged_path()});
         plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
         if (target_.fresh) plan_.after.push_back({mailbox_->root.get(), mailbox_->path});
         return {};
@@ -105,6 +107,16 @@ public:
 
 private:
     DirRef tmp() const { return {target_.maildir.tmp.get(), tmp_path_}; }
+    DirRef fresh() const { return {target_.maildir.fresh.get(), fresh_path_}; }
+    std::string staged_path() const { return (nameless_ ? fresh_path_ : tmp_path_) + "/" + name_; }
+
+    Result<void> open_tmp() {
+        if (target_.maildir.tmp) return {};
+        auto opened = files_.open_dir(fresh(), "../tmp");
+        if (!opened) return std::move(opened).error();
+        target_.maildir.tmp = *std::move(opened);
+        return {};
+    }
 
     // Shares the twin's file, if ours would be equal in owner, group and mode too.
     bool link(const Staged& twin) {
@@ -133,10 +145,22 @@ private:
         struct stat st {};
         if (twin.file_fd < 0 || ::fstat(twin.file_fd, &st) != 0 || static_cast<std::uint64_t>(st.st_size) != size_)
             return false;
-        return static_cast<bool>(files_.clone(twin.file_fd, file_.get(), tmp_path_ + "/" + name_));
+        return static_cast<bool>(files_.clone(twin.file_fd, file_.get(), staged_path()));
+    }
+
+    // A file that new/ will hold, without a name yet. False: it takes one in tmp/.
+    bool create_nameless() {
+        auto file = files_.open(fresh(), ".", O_RDWR | O_TMPFILE, mailbox_->file_mode);
+        if (!file) return false;
+        file_ = *std::move(file);
+        name_ = unique_name() + tags_;
+        nameless_ = true;
+        return static_cast<bool>(files_.set_mode(file_.get(), mailbox_->file_mode, staged_path()));
     }
 
     Result<void> create() {
+        nameless_ = false;
+        if (auto opened = open_tmp(); !opened) return opened;
         for (int tries = 1;; ++tries) {
             const std::string name = unique_name() + tags_;
             // Readable too, for a twin to be cloned from it.
@@ -147,11 +171,11 @@ private:
             file_ = *std::move(file);
             break;
         }
-        return files_.set_mode(file_.get(), mailbox_->file_mode, tmp_path_ + "/" + name_);
+        return files_.set_mode(file_.get(), mailbox_->file_mode, staged_path());
     }
 
     Result<void> write(const std::string& header, const Message& message) {
-        const std::string path = tmp_path_ + "/" + name_;
+        const std::string path = staged_path();
         if (size_ > kOneWrite) {
             auto done = files_.write(file_.get(), header, path);
             return done ? message.write_to(files_, file_.get(), path) : done;
@@ -166,10 +190,23 @@ private:
         return done ? files_.write(file_.get(), all, path) : done;
     }
 
+    // Gives a file that was made without a name one in tmp/, by way of a copy.
+    Result<void> copy_to_tmp() {
+        const Fd nameless = std::move(file_);
+        auto done = create();
+        return done ? files_.copy(nameless.get(), 0, size_, file_.get(), staged_path()) : done;
+    }
+
     // Moves the file to new/ under `name`, or another one if that is taken.
     Result<void> move_to(std::string& name) {
         for (int tries = 1;; ++tries) {
-            auto moved = files_.rename_new(tmp(), name_, {target_.maildir.fresh.get(), fresh_path_}, name);
+            auto moved = nameless_ ? files_.give_name(file_.get(), fresh(), name)
+                                   : files_.rename_new(tmp(), name_, fresh(), name);
+            if (!moved && nameless_ && moved.error().sys != EEXIST) {
+                // Where there is no /proc, or a file system that has such files and no links.
+                if (auto copied = copy_to_tmp(); !copied) return copied;
+                continue;
+            }
             if (moved || moved.error().sys != EEXIST || tries == kTries) return moved;
             name = unique_name() + tags_;
         }
@@ -185,6 +222,7 @@ private:
     std::string tmp_path_;
     std::string fresh_path_;
     std::string name_;       // in tmp/; empty: nothing is there, not yet or not any more
+    bool nameless_ = false;  // the file will get that name, and has none yet
     std::string published_;  // in new/, once it is there
     Fd file_;
     std::string header_;
@@ -211,10 +249,10 @@ Result<std::unique_ptr<Pending>> stage(Files& files, std::shared_ptr<Mailbox> ma
     {
         auto acting = ActAs::begin(mailbox->owner);
         if (!acting) return std::move(acting).error();
-        auto target = open_target(files, *mailbox, delivery.folder, delivery.create_folder);
+        auto target = open_target(files, *mailbox, delivery.folder, delivery.create_folder,
+                                  delivery.may_be_nameless ? Tmp::unless_empty : Tmp::open);
         if (!target) return std::move(target).error();
-        const std::string tmp_path = target->maildir.tmp_path();
-        remove_stale(files, {target->maildir.tmp.get(), tmp_path});
+        if (target->maildir.tmp) remove_stale(files, {target->maildir.tmp.get(), target->maildir.tmp_path()});
         BookEntry books(user, target->folder);
         staged = std::make_unique<StagedMail>(files, std::move(mailbox), *std::move(target), user, std::move(books),
                                               size_tags(size, with_crlf), size);

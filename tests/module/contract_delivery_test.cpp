@@ -69,8 +69,10 @@ TEST_CASE("nothing is visible before it is published, and a dropped delivery lea
     const User alice = site.with_mailbox("alice@example.org");
     const auto clean = site.reader().leftovers(alice);
     const Usage before = site.usage(alice);
+    Delivery delivery;
+    delivery.may_be_nameless = GENERATE(false, true);
     {
-        const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kNote)));
+        const auto pending = must(site.mda().prepare(alice, delivery, Message::from_text(kNote)));
         CHECK(site.messages(alice).empty());
         for (const auto& target : pending->plan().before) CHECK(::fcntl(target.fd, F_GETFD) >= 0);
         for (const auto& target : pending->plan().after) CHECK(::fcntl(target.fd, F_GETFD) >= 0);
@@ -86,8 +88,10 @@ TEST_CASE("what is withdrawn is gone, unless a reader was faster, and is not cou
     const User alice = site.with_mailbox("alice@example.org", {{"quota.storage", "1G"}});
     site.delivered(alice, "first\n");
     const Usage before = site.usage(alice);
+    Delivery delivery;
+    delivery.may_be_nameless = GENERATE(false, true);
     {
-        const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kNote)));
+        const auto pending = must(site.mda().prepare(alice, delivery, Message::from_text(kNote)));
         if (pending->plan().after.empty()) return;  // commits in its own way: never needed
         must(pending->publish());
         must(pending->withdraw());
@@ -95,7 +99,7 @@ TEST_CASE("what is withdrawn is gone, unless a reader was faster, and is not cou
         CHECK(site.usage(alice) == before);
     }
     CHECK(site.reader().leftovers(alice).empty());
-    const auto pending = must(site.mda().prepare(alice, {}, Message::from_text(kNote)));
+    const auto pending = must(site.mda().prepare(alice, delivery, Message::from_text(kNote)));
     const std::string path = must(pending->publish()).path;
     std::filesystem::rename(path, path + ".taken");
     must(pending->withdraw());

@@ -27,8 +27,9 @@ TEST_CASE("whichever operation of a delivery fails, mail is whole, counted, and 
           "[contract]") {
     const int sys = GENERATE(EIO, ENOSPC, EDQUOT, EACCES);
     const Folder folder = GENERATE(Folder{}, Folder{"Lists"});
+    const bool may_be_nameless = GENERATE(false, true);
     Site site;
-    const Delivery delivery{folder, true, "Received: by here\n", nullptr};
+    const Delivery delivery{folder, true, "Received: by here\n", nullptr, may_be_nameless};
     const auto stored = [&](const std::string& text) { return site.reader().as_stored(delivery.header + text); };
     bool fired = true;
     std::size_t failures = 0;

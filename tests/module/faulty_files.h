@@ -60,6 +60,10 @@ public:
         if (auto fault = fails("link", name, to)) return *fault;
         return Files::link(from, old_name, to, name);
     }
+    Result<void> give_name(int fd, DirRef to, const std::string& name) override {
+        if (auto fault = fails("give_name", name, to)) return *fault;
+        return Files::give_name(fd, to, name);
+    }
     Result<void> unlink(DirRef dir, const std::string& name) override {
         if (auto fault = fails("unlink", name, dir)) return *fault;
         return Files::unlink(dir, name);

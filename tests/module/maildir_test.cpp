@@ -71,14 +71,14 @@ TEST_CASE("a host's name cannot damage the names of messages", "[maildir]") {
 TEST_CASE("a name that is taken is never overwritten", "[maildir]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
-    const std::string operation = GENERATE("open", "rename_new");
+    const std::string operation = GENERATE("open", "rename_new", "give_name");
     int collisions = 0;
     site.files().before = [&](std::string_view called, const std::string& name, DirRef dir) {
         if (called == operation && name.find(",S=") != std::string::npos && ++collisions <= 3)
             put(fs::path(dir.path) / name, "another's\n");
         return 0;
     };
-    const Receipt receipt = site.delivered(alice, kHello);
+    const Receipt receipt = site.delivered(alice, kHello, {{}, true, {}, nullptr, operation == "give_name"});
     site.files().before = nullptr;
     CHECK(collisions == 4);
     CHECK(MaildirReader::contents(receipt.path) == kHello);
@@ -88,16 +88,66 @@ TEST_CASE("a name that is taken is never overwritten", "[maildir]") {
         if (file != receipt.path) CHECK(MaildirReader::contents(file) == "another's\n");
 }
 
+TEST_CASE("a file without a name gets the one that its folder is to show, and passes through tmp where it cannot",
+          "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org");
+    const fs::path tmp = root_of(alice) / "tmp";
+    const std::string refused = GENERATE("nothing", "open", "give_name");
+    site.files().before = [&](std::string_view called, const std::string& name, DirRef /*dir*/) {
+        if (called != refused || (refused == "open" && name != ".")) return 0;
+        return refused == "open" ? EOPNOTSUPP : ENOENT;
+    };
+    const auto pending =
+        must(site.mda().prepare(alice, {{}, true, "A: b\n", nullptr, true}, Message::from_text(kHello)));
+    CHECK(MaildirReader::files_in(tmp).size() == (refused == "open" ? 1 : 0));
+    CHECK(fs::is_empty(root_of(alice) / "new"));
+    const std::string place = pending->redo().place;
+    const Receipt receipt = must(pending->publish());
+    site.files().before = nullptr;
+    CHECK(fs::is_empty(tmp));
+    CHECK(MaildirReader::contents(receipt.path) == "A: b\n" + kHello);
+    CHECK(fs::path(receipt.path).filename() == place.substr(0, place.find('\n')));
+}
+
+TEST_CASE("tmp that was empty is not opened again until something changes in it", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org");
+    const fs::path tmp = root_of(alice) / "tmp";
+    int opened = 0;
+    site.files().before = [&](std::string_view called, const std::string& name, DirRef /*dir*/) {
+        if (called == "open_dir" && name == "tmp") ++opened;
+        return 0;
+    };
+    const auto opened_by_delivery = [&] {
+        opened = 0;
+        site.delivered(alice, kHello, {{}, true, {}, nullptr, true});
+        return opened;
+    };
+    CHECK(opened_by_delivery() == 1);
+    CHECK(opened_by_delivery() == 1);  // made a moment ago: its time of change may be older than its last change
+    fs::last_write_time(tmp, fs::file_time_type::clock::now() - std::chrono::hours(1));
+    CHECK(opened_by_delivery() == 1);
+    CHECK(opened_by_delivery() == 0);
+    put(tmp / "stale", "x");
+    site.files().on_stat = [](const std::string& name, struct stat& st) {
+        if (name == "stale") st.st_mtim.tv_sec = st.st_ctim.tv_sec = st.st_atim.tv_sec = 1;
+    };
+    CHECK(opened_by_delivery() == 1);
+    CHECK(fs::is_empty(tmp));
+}
+
 TEST_CASE("permissions are what the settings say, whatever the umask", "[maildir]") {
     const mode_t mask = GENERATE(0000U, 0022U, 0077U, 0777U);
     const bool shared = GENERATE(false, true);
+    const bool may_be_nameless = GENERATE(false, true);
     const Umask umask(mask);
     std::vector<std::string> settings;
     if (shared) settings = {"maildir.directory-mode=0750", "maildir.file-mode=0640"};
     Site site(settings);
     const User alice = site.with_mailbox("alice@example.org");
-    site.delivered(alice, kHello);
-    site.delivered(alice, kHello, {{"Lists"}, true, {}, nullptr});
+    site.delivered(alice, kHello, {{}, true, {}, nullptr, may_be_nameless});
+    site.delivered(alice, kHello, {{"Lists"}, true, {}, nullptr, may_be_nameless});
     site.recount(alice);
     std::set<std::string> files;
     CHECK((fs::status(root_of(alice)).permissions() & fs::perms{07777}) == fs::perms(shared ? 0750 : 0700));
@@ -179,6 +229,7 @@ TEST_CASE("new, cur and tmp that are missing are made again, and synced", "[mail
     const User alice = site.with_mailbox("alice@example.org");
     site.delivered(alice, kHello, {{"Lists"}, true, {}, nullptr});
     const Folder folder = GENERATE(Folder{}, Folder{"Lists"});
+    const bool may_be_nameless = GENERATE(false, true);
     const fs::path dir = MaildirReader::directory(alice, folder);
     for (const char* name : {"new", "cur", "tmp"}) {
         fs::remove_all(dir / name);
@@ -187,7 +238,7 @@ TEST_CASE("new, cur and tmp that are missing are made again, and synced", "[mail
             synced = synced || (called == "sync" && path == dir.string() && fs::exists(dir / name));
             return 0;
         };
-        CHECK(site.delivered(alice, kHello, {folder, true, {}, nullptr}).folder == folder);
+        CHECK(site.delivered(alice, kHello, {folder, true, {}, nullptr, may_be_nameless}).folder == folder);
         site.files().before = nullptr;
         CHECK(fs::is_directory(dir / name));
         CHECK(synced);
@@ -211,7 +262,8 @@ TEST_CASE("a link in the place of a part of the mailbox is a temporary failure t
     fs::create_symlink(part == "maildirsize" ? outside / "victim" : outside, planted);
 
     const Folder folder = part.starts_with(".Lists") ? Folder{"Lists"} : Folder{};
-    const auto failed = site.deliver(alice, kHello, {folder, true, {}, nullptr});
+    const bool may_be_nameless = GENERATE(false, true);
+    const auto failed = site.deliver(alice, kHello, {folder, true, {}, nullptr, may_be_nameless});
     REQUIRE_FALSE(failed);
     CHECK(is_temporary(failed.error().outcome));
     CHECK(failed.error().text().find("symbolic link") != std::string::npos);
@@ -252,6 +304,7 @@ TEST_CASE("files in tmp that nobody touched for 36 hours go in passing, others s
     Site site;
     const User alice = site.with_mailbox("alice@example.org");
     const Folder folder = GENERATE(Folder{}, Folder{"Lists"});
+    const bool may_be_nameless = GENERATE(false, true);
     site.delivered(alice, kHello, {folder, true, {}, nullptr});
     const fs::path tmp = MaildirReader::directory(alice, folder) / "tmp";
     const std::time_t now = std::time(nullptr);
@@ -276,7 +329,7 @@ TEST_CASE("files in tmp that nobody touched for 36 hours go in passing, others s
     fs::create_directory(tmp / "directory.37h");
     fs::create_symlink("/etc/passwd", tmp / "link.37h");
 
-    site.delivered(alice, kHello, {folder, true, {}, nullptr});
+    site.delivered(alice, kHello, {folder, true, {}, nullptr, may_be_nameless});
     for (const std::string& name : {past, future, std::string("no time.37h")}) CHECK_FALSE(fs::exists(tmp / name));
     for (const std::string& name :
          {recent, std::string("no time.35h"), std::string("read.lately"), std::string("written.lately"),

@@ -55,6 +55,7 @@ public:
     std::string fail_prepare;  // the user whose prepare fails
     std::string fail_publish;
     int twins = 0;
+    int nameless = 0;
 
     Result<Readiness> check(const User& user) override {
         if (user.allocated("box.name") != nullptr) return Readiness{};
@@ -67,6 +68,7 @@ public:
         events.push_back("prepare " + user.name());
         if (user.name() == fail_prepare) return system_error(ENOSPC, "cannot write");
         if (delivery.twin != nullptr) ++twins;
+        if (delivery.may_be_nameless) ++nameless;
         std::string bytes = delivery.header;
         auto read = message.each([&](std::string_view chunk) -> Result<void> {
             bytes += chunk;
@@ -130,6 +132,8 @@ public:
     explicit ScriptedDurability(MemoryMda& mda) : mda_(mda) {}
     bool fail_before = false;
     bool fail_after = false;
+    bool nameless = false;
+    bool lets_be_nameless(const Message&) const override { return nameless; }
     Result<void> before_publish(std::span<Pending* const> group) override {
         mda_.events.push_back("before " + std::to_string(group.size()));
         if (fail_before) return system_error(EIO, "cannot sync");
@@ -324,6 +328,22 @@ TEST_CASE("each copy carries its own Delivered-To; without it copies are equal a
     shared.deliver({"a@x", "b@x"});
     CHECK(shared.mda.boxes["a@x/INBOX"][0] == shared.mda.boxes["b@x/INBOX"][0]);
     CHECK(shared.mda.twins == 1);
+}
+
+TEST_CASE("a staged file may be nameless if the durability says so and no copy is to be linked to it") {
+    const auto nameless = [](bool lets, const std::string& delivered_to, const std::vector<std::string>& users) {
+        Fixture f({"delivery.received=no", "delivery.delivered-to=" + delivered_to});
+        for (const char* user : {"a@x", "b@x", "full@x"}) f.db.add(user);
+        f.db.users["full@x"].settings = {{"quota.messages", "0"}};
+        f.durability.nameless = lets;
+        f.deliver(users);
+        return f.mda.nameless;
+    };
+    CHECK(nameless(false, "no", {"a@x"}) == 0);
+    CHECK(nameless(true, "no", {"a@x"}) == 1);
+    CHECK(nameless(true, "no", {"a@x", "b@x"}) == 0);
+    CHECK(nameless(true, "no", {"a@x", "full@x"}) == 1);
+    CHECK(nameless(true, "yes", {"a@x", "b@x"}) == 2);
 }
 
 TEST_CASE("trace fields that the MTA wrote stay alone") {
