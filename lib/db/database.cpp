@@ -29,6 +29,10 @@ constexpr off_t kSmallLog = 65536;
 // The write-ahead log's own header: https://www.sqlite.org/fileformat.html#walformat
 constexpr off_t kLogHeader = 32;
 
+// The index of the log is shared memory in regions of this size. It begins with a header of twelve 32-bit numbers,
+// among them a counter of commits, the length of the log and its checksum: https://www.sqlite.org/walformat.html
+constexpr int kIndexRegion = 32768;
+
 sqlite_api::sqlite3* handle(soci::session& session) {
     return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
 }
@@ -155,6 +159,7 @@ void Database::make_lasting() {
     session_.close();
     connect(path_);
     use_ = Use::lasting;
+    log_index_.reset();
 }
 
 Database::~Database() {
@@ -167,6 +172,35 @@ void Database::shorten_log() noexcept {
     if (::stat((path_ + "-wal").c_str(), &st) < 0 || st.st_size <= kSmallLog) return;
     sqlite_api::sqlite3_busy_timeout(handle(session_), 0);
     sqlite_api::sqlite3_wal_checkpoint_v2(handle(session_), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+}
+
+// Where SQLite itself has it in memory, as long as the connection is open. While one is, no program can make the
+// database do without its log.
+const std::uint32_t* Database::find_log_index() {
+    if (use_ == Use::once) return nullptr;
+    std::string mode;
+    session_ << "PRAGMA journal_mode", soci::into(mode);
+    if (mode != "wal") return nullptr;
+    sqlite_api::sqlite3_file* file = nullptr;
+    if (sqlite_api::sqlite3_file_control(handle(session_), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+        file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2)
+        return nullptr;
+    void volatile* index = nullptr;
+    if (file->pMethods->xShmMap(file, 0, kIndexRegion, 0, &index) != SQLITE_OK) return nullptr;
+    return static_cast<const std::uint32_t*>(const_cast<const void*>(index));
+}
+
+std::optional<Database::State> Database::state() {
+    if (!log_index_) try {
+            log_index_ = find_log_index();
+        } catch (const soci::soci_error&) {
+            return std::nullopt;  // later, perhaps
+        }
+    if (*log_index_ == nullptr) return std::nullopt;
+    State out;
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = __atomic_load_n(*log_index_ + i, __ATOMIC_ACQUIRE);
+    if (out.front() == 0) return std::nullopt;  // its version: somebody is about to make it anew
+    return out;
 }
 
 Database::Transaction::Transaction(Database& db) : db_(db) {

@@ -5,9 +5,12 @@
 
 #include <soci/soci.h>
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -40,6 +43,10 @@ public:
 
     const std::string& path() const { return path_; }
     Use use() const { return use_; }
+    // Stands for what is committed: it is another one after every commit, whichever program's, before that program
+    // hears of it. Nothing where there is no such thing, without a write-ahead log and with Use::once. No system call.
+    using State = std::array<std::uint32_t, 12>;
+    std::optional<State> state();
     // Whoever keeps statements gives a function that lets go of them, for when the connection is opened anew.
     void on_reopen(std::function<void()> forget) { forget_statements_ = std::move(forget); }
 
@@ -95,6 +102,7 @@ private:
     Database(std::string path, Use use, std::chrono::milliseconds busy_time);
     void connect(const std::string& name);
     void make_lasting();
+    const std::uint32_t* find_log_index();
     // What the exception that is being handled means.
     Error current_error(std::string_view task) const;
     Error sqlite_error(std::string_view task, int code, std::string why) const;
@@ -107,6 +115,7 @@ private:
     std::function<void()> forget_statements_ = [] {};
     soci::session session_;
     bool wrote_ = false;
+    std::optional<const std::uint32_t*> log_index_;  // SQLite's, which all programs share; null: there is none
 };
 
 }  // namespace roost

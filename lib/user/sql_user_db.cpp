@@ -78,11 +78,15 @@ Result<GroupWriter*> SqlUserDb::Impl::writer() {
 Result<std::optional<UserRecord>> SqlUserDb::find(std::string_view name) {
     using Answer = std::optional<UserRecord>;
     if (!is_usable_name(name)) return Answer{};
+    const std::string key = lower(name);
     const std::lock_guard guard(impl_->mutex);
+    const auto state = impl_->db->state();
+    if (state)
+        if (const UserRecord* known = impl_->known.find(key, *state)) return Answer(*known);
     auto found = impl_->db->read("look up the " + user_label(name), [&](soci::session& sql) -> Result<bool> {
         if (!impl_->lookup) impl_->lookup = std::make_unique<Impl::Lookup>(sql);
         Impl::Lookup& lookup = *impl_->lookup;
-        lookup.name = lower(name);
+        lookup.name = key;
         lookup.domain = domain_of(lookup.name);
         const bool got = lookup.statement.execute(true);
         // To the end, which lets go of the snapshot.
@@ -96,6 +100,7 @@ Result<std::optional<UserRecord>> SqlUserDb::find(std::string_view name) {
     if (!*found) return Answer{};
     auto record = record_of(impl_->lookup->row);
     if (!record) return std::move(record).error();
+    if (state) impl_->known.add(key, *record, *state);
     return Answer(std::move(*record));
 }
 

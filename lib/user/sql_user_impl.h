@@ -3,6 +3,7 @@
 
 #include "db/database.h"
 #include "db/group_writer.h"
+#include "user/known_records.h"
 #include "user/sql_user_db.h"
 
 #include <memory>
@@ -89,6 +90,7 @@ public:
     std::mutex mutex;  // guards all below
     std::unique_ptr<Database> db;
     std::unique_ptr<Lookup> lookup;
+    KnownRecords known;
 
 private:
     Result<GroupWriter*> writer();

@@ -204,6 +204,64 @@ TEST_CASE("a new database is not for others to read and uses write-ahead logging
     CHECK(Foreign(path).ask("PRAGMA journal_mode") == "wal|");
 }
 
+TEST_CASE("a database is in another state after every commit, whoever's, and only then") {
+    const scratch::Dir dir;
+    const std::string path = dir / "s.db";
+    const auto db = open(path);
+    scratch::must(upgrade(*db, kThreeSteps));
+    std::vector<Database::State> seen;
+    const auto is_new = [&] {
+        const auto state = db->state();
+        REQUIRE(state);
+        const bool fresh = std::find(seen.begin(), seen.end(), *state) == seen.end();
+        seen.push_back(*state);
+        return fresh;
+    };
+    CHECK(is_new());
+    CHECK_FALSE(is_new());
+    Foreign other(path);
+    for (int i = 0; i < 3; ++i) {
+        other.run("INSERT INTO things (name) VALUES ('x')");
+        CHECK(is_new());
+        CHECK(other.ask("SELECT count(*) FROM things") == std::to_string(2 * i + 1) + "|");
+        other.run("BEGIN IMMEDIATE; DELETE FROM things; ROLLBACK");
+        CHECK_FALSE(is_new());
+        scratch::must(db->write("write", [](soci::session& sql) -> Result<void> {
+            sql << "INSERT INTO things (name) VALUES ('y')";
+            return {};
+        }));
+        CHECK(is_new());
+        CHECK(other.ask("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0|");  // the log begins anew
+    }
+    other.run("PRAGMA wal_autocheckpoint = 1");
+    for (int i = 0; i < 20; ++i) {
+        other.run("UPDATE things SET size = " + std::to_string(i % 2));
+        CHECK(is_new());
+    }
+    CHECK_THROWS(other.run("PRAGMA journal_mode = DELETE"));  // not while a connection is open
+    CHECK(other.ask("PRAGMA journal_mode") == "wal|");
+}
+
+TEST_CASE("without a write-ahead log that stays open nothing stands for a database's state") {
+    const scratch::Dir dir;
+    const std::string path = dir / "s.db";
+    scratch::must(upgrade(*open(path), kThreeSteps));
+    const auto once = scratch::must(
+        Database::open("sqlite:" + path, Database::Missing::fail, scratch::kBusyTime, Database::Use::once));
+    CHECK_FALSE(once->state());
+    scratch::must(once->write("write", [](soci::session& sql) -> Result<void> {
+        sql << "INSERT INTO things (name) VALUES ('x')";
+        return {};
+    }));
+    CHECK(once->state());  // writing has made it a lasting one
+
+    const std::string old = dir / "old.db";
+    Foreign(old).run("CREATE TABLE t (x)");
+    const auto db = open(old);
+    CHECK_FALSE(db->state());
+    CHECK_FALSE(std::filesystem::exists(old + "-shm"));
+}
+
 TEST_CASE("a write that fails or throws is rolled back, and the next one works") {
     const scratch::Dir dir;
     const std::string path = dir / "v.db";
