@@ -98,7 +98,7 @@ struct Activated {
     bool policy = false;
 };
 
-std::vector<Wanted> wanted_doors(const Setup& setup, const Activated& activated) {
+Result<std::vector<Wanted>> wanted_doors(const Setup& setup, const Activated& activated) {
     std::vector<Wanted> out;
     if (!activated.lmtp)
         for (const net::Endpoint& each : setup.lmtp.listen)
@@ -106,29 +106,39 @@ std::vector<Wanted> wanted_doors(const Setup& setup, const Activated& activated)
     if (!activated.policy)
         for (const net::Endpoint& each : setup.policy.listen)
             out.push_back({each, setup.policy.socket_mode, Door::Speaks::policy});
+    if (out.empty() && !activated.lmtp && !activated.policy)
+        return config_error("lmtp.listen", "it names no socket", "name one");
     return out;
 }
 
-// Opens what is wanted and `open` does not have; what both have, and what the service manager opened, is moved from
-// `open`.
-Result<std::vector<Door>> open_doors(const std::vector<Wanted>& wanted, std::vector<Door>& open) {
+// Whether this is the door that is wanted, and clients still find it.
+bool is_open_for(const Door& door, const Wanted& wanted) {
+    return door.listener.name() == wanted.endpoint.text() && !door.listener.lost();
+}
+
+// Opens what is wanted and `open` does not have.
+Result<std::vector<Door>> open_missing(const std::vector<Wanted>& wanted, const std::vector<Door>& open) {
     std::vector<Door> made;
     for (const Wanted& each : wanted) {
-        const std::string name = each.endpoint.text();
-        if (std::any_of(open.begin(), open.end(), [&](const Door& door) { return door.listener.name() == name; }))
-            continue;
+        if (std::any_of(open.begin(), open.end(), [&](const Door& door) { return is_open_for(door, each); })) continue;
         auto more = net::Listener::open(each.endpoint, each.mode);
         if (!more) return std::move(more).error();
         for (net::Listener& listener : *more) made.push_back({std::move(listener), each.speaks});
     }
+    return made;
+}
+
+// Adds to `made` those of `open` that are wanted, or that the service manager opened.
+std::vector<Door> join(std::vector<Door> made, std::vector<Door>& open, const std::vector<Wanted>& wanted) {
     for (Door& door : open) {
-        const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& each) {
-            return each.endpoint.text() == door.listener.name();
-        });
-        if (found != wanted.end())
+        const auto found =
+            std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& each) { return is_open_for(door, each); });
+        if (found != wanted.end()) {
+            if (auto done = door.listener.set_mode(found->mode); !done) log(LogLevel::warning, done.error().text());
             made.push_back({std::move(door.listener), found->speaks});
-        else if (door.listener.inherited())
+        } else if (door.listener.inherited()) {
             made.push_back(std::move(door));
+        }
     }
     return made;
 }
@@ -147,9 +157,10 @@ public:
             (policy ? activated_.policy : activated_.lmtp) = true;
             given.push_back({std::move(listener), policy ? Door::Speaks::policy : Door::Speaks::lmtp});
         }
-        auto doors = open_doors(wanted_doors(*service_.setup(), activated_), given);
+        const auto wanted = wanted_doors(*service_.setup(), activated_);
+        if (!wanted) return fail(wanted.error());
+        auto doors = open_missing(*wanted, given);
         if (!doors) return fail(doors.error());
-        if (doors->empty()) return fail(config_error("lmtp.listen", "it names no socket", "name one"));
         service_.load_redelivery();
 
         const sigset_t set = signals_of_ours();
@@ -159,11 +170,10 @@ public:
         page_ = *std::move(page);
         service_.after().start();
         Server server(service_, signals.get(), [&] { reload(server); });
-        if (auto done = server.listen(*std::move(doors)); !done) return fail(done.error());
+        if (auto done = server.listen(join(*std::move(doors), given, *wanted)); !done) return fail(done.error());
         log(LogLevel::info, "roostd " ROOST_VERSION " is ready");
         net::notify_manager("READY=1");
-        const bool clean = server.run();
-        net::notify_manager("STOPPING=1");
+        const bool clean = server.run([] { net::notify_manager("STOPPING=1"); });
         service_.save_redelivery();
         service_.after().stop(clean);
         log(LogLevel::info, "roostd has stopped");
@@ -184,6 +194,7 @@ private:
         net::notify_manager("READY=1");
     }
 
+    // What can fail comes first.
     Result<void> try_reload(Server& server) {
         auto setup = load_setup(
             options_.config_path, options_.overrides, Instance::Journaling::yes,
@@ -200,10 +211,12 @@ private:
         }
         auto page = open_page(**setup);
         if (!page) return std::move(page).error();
-        auto doors = open_doors(wanted_doors(**setup, activated_), server.doors());
+        const auto wanted = wanted_doors(**setup, activated_);
+        if (!wanted) return wanted.error();
+        auto doors = open_missing(*wanted, server.doors());
         if (!doors) return std::move(doors).error();
-        if (auto taken = server.listen(*std::move(doors)); !taken) return taken;
         if (auto opened = open_log_of((*setup)->instance->config()); !opened) return opened;
+        if (auto taken = server.listen(join(*std::move(doors), server.doors(), *wanted)); !taken) return taken;
         if ((*setup)->metrics != page_.endpoint) page_ = *std::move(page);
         service_.replace_setup(*std::move(setup));
         return {};

@@ -60,7 +60,7 @@ void Server::watch_doors(bool on) {
     }
 }
 
-bool Server::run() {
+bool Server::run(const std::function<void()>& on_stop) {
     bool stop = false;
     bool stop_now = false;
     Deadline round = Deadline::in(kRound);
@@ -75,6 +75,7 @@ bool Server::run() {
         if (!accepting_) watch_doors(true);
         look_after();
     }
+    on_stop();
     service_.stop();
     doors_.clear();
     const Deadline deadline = Deadline::in(service_.setup()->lmtp.shutdown_timeout);
@@ -111,7 +112,7 @@ void Server::handle_events(int timeout_ms, bool& stop, bool& stop_now) {
             signalfd_siginfo info{};
             if (::read(signals_, &info, sizeof info) != sizeof info) continue;
             if (info.ssi_signo == SIGHUP) {
-                reload_();
+                if (!stop) reload_();
             } else {
                 stop_now = stop;
                 stop = true;

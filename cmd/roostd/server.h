@@ -37,9 +37,10 @@ public:
     Result<void> listen(std::vector<Door> doors);
     std::vector<Door>& doors() { return doors_; }
 
-    // Until SIGTERM or SIGINT, and then until the transactions under way have ended, lmtp.shutdown-timeout has passed
-    // or the signal came again. False: some were cut off, and their threads may still run.
-    bool run();
+    // Until SIGTERM or SIGINT, when `on_stop` is called, and then until the transactions under way have ended,
+    // lmtp.shutdown-timeout has passed or the signal came again. False: some were cut off, and their threads may still
+    // run.
+    bool run(const std::function<void()>& on_stop);
 
 private:
     // One connection, counted as long as it lasts. `busy` while a worker has it.

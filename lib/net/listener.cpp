@@ -175,10 +175,19 @@ Listener& Listener::operator=(Listener&& other) noexcept {
 
 Listener::~Listener() { remove_file(); }
 
-void Listener::remove_file() noexcept {
-    if (!fd_ || path_.empty()) return;
+bool Listener::lost() const {
+    if (path_.empty()) return false;
     struct stat info {};
-    if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) ::unlink(path_.c_str());
+    return ::lstat(path_.c_str(), &info) != 0 || info.st_dev != device_ || info.st_ino != inode_;
+}
+
+Result<void> Listener::set_mode(mode_t mode) const {
+    if (path_.empty() || lost() || ::chmod(path_.c_str(), mode) == 0) return {};
+    return system_error(errno, "cannot set the mode of " + path_);
+}
+
+void Listener::remove_file() noexcept {
+    if (fd_ && !path_.empty() && !lost()) ::unlink(path_.c_str());
 }
 
 Result<std::optional<Listener::Accepted>> Listener::accept() {

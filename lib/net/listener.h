@@ -40,6 +40,11 @@ public:
     bool inherited() const { return inherited_; }
     const std::string& label() const { return label_; }
 
+    // Whether the Unix socket that it made is no longer what clients find at its path.
+    bool lost() const;
+    // Gives the Unix socket that it made another mode; of no effect on others.
+    Result<void> set_mode(mode_t mode) const;
+
     // The next connection; nothing if there is none at the moment or it went away again. An Error (EMFILE and the
     // like) means that it is still waiting.
     Result<std::optional<Accepted>> accept();

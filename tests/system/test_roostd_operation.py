@@ -218,6 +218,43 @@ def test_a_reload_opens_and_closes_sockets(alice):
             assert other.deliver(SAMPLE, ALICE)[0].startswith("250 ")
 
 
+def test_a_reload_that_fails_in_one_thing_changes_nothing_else(alice):
+    with Daemon(alice) as daemon, daemon.client() as client:
+        for change in ({"log__target": "/nonexistent/log"}, {"lmtp__listen": ""}):
+            before = dict(alice.settings)
+            alice.configure(**{"lmtp__listen": f"unix:{daemon.socket.parent}/other", **change})
+            daemon.reload()
+            assert "the old configuration stays in force" in alice.log.read_text().splitlines()[-1]
+            assert not (daemon.socket.parent / "other").exists()
+            with daemon.client() as other:
+                assert other.capabilities.startswith("250")
+            alice.settings.clear()
+            alice.settings.update(before)
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_a_reload_brings_back_a_socket_file_that_was_removed_or_replaced(alice):
+    with Daemon(alice) as daemon:
+        daemon.socket.unlink()
+        daemon.reload()
+        with daemon.client() as client:
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        daemon.socket.unlink()
+        daemon.socket.write_text("precious")
+        daemon.reload()
+        assert "Address already in use" in alice.log.read_text().splitlines()[-1]
+        assert daemon.socket.read_text() == "precious"
+        daemon.socket.unlink()
+
+
+def test_a_reload_gives_the_socket_another_mode(alice):
+    with Daemon(alice) as daemon, daemon.client() as client:
+        alice.configure(lmtp__socket_mode="0620")
+        daemon.reload()
+        assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o620
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
 def test_a_reload_opens_the_log_anew(alice):
     with Daemon(alice) as daemon, daemon.client() as client:
         alice.log.rename(alice.path / "log.1")
@@ -254,6 +291,20 @@ def test_a_stop_lets_a_transaction_end_and_parts_with_the_idle(alice, name):
         assert busy.reply() is None
         assert daemon.wait() == 0
     assert alice.message(ALICE).endswith(SAMPLE)
+
+
+def test_a_stop_is_told_at_its_beginning_and_no_reload_undoes_it(alice):
+    with Daemon(alice) as daemon, daemon.client() as busy:
+        busy.envelope(ALICE)
+        busy.say("DATA")
+        daemon.send_signal(signal.SIGTERM)
+        daemon.expect("STOPPING", "1")
+        daemon.send_signal(signal.SIGHUP)
+        busy.send(wire(SAMPLE))
+        assert busy.reply().startswith("250 2.0.0 ")
+        assert daemon.wait() == 0
+    assert not any("RELOADING" in message for message in daemon.messages)
+    assert "read again" not in alice.log.read_text()
 
 
 def test_a_stop_does_not_wait_longer_than_it_may(alice):
