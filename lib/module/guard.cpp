@@ -77,6 +77,9 @@ public:
                          const Message& message) override {
         return guarded(module_, [&] { return inner_->restore(user, place, header, message); });
     }
+    Result<void> settle_restored() override {
+        return guarded(module_, [&] { return inner_->settle_restored(); });
+    }
     Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {
         return guarded(module_, [&] { return inner_->usage(user, account, coming); });
     }

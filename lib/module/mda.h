@@ -101,12 +101,14 @@ public:
     virtual Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                                      const Message& message) = 0;
     // After a crash: makes sure that a delivery that was published is whole in the mailbox, in whichever folder a
-    // reader has moved it to, durably. Returns whether it was missing or torn. Harmless if repeated.
+    // reader has moved it to. Returns whether it was missing or torn. Harmless if repeated. Durable when
+    // settle_restored() has returned.
     virtual Result<bool> restore(const User& user, const std::string& /*place*/, const std::string& /*header*/,
                                  const Message& /*message*/) {
         return Error{Outcome::misconfigured, "a message for " + user.name(), "this MDA module cannot restore messages",
                      "set store.mda to the module that delivered it and start roostd once", 0};
     }
+    virtual Result<void> settle_restored() { return {}; }
     // What the books of an account say, never a walk in the common case. `account`: empty for the mailbox without the
     // folders that folder_rules() counts apart or nowhere; else one that it counts apart, which need not exist. Where
     // they say that `coming` on top would exceed the account's limits and may be out of date, and where they were kept

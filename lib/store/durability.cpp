@@ -22,7 +22,8 @@ constexpr std::size_t kAlone = 2;
 
 class FsyncDurability : public Durability {
 public:
-    FsyncDurability(Files& files, std::shared_ptr<Doubts> doubts) : files_(files), doubts_(std::move(doubts)) {}
+    FsyncDurability(Files& files, std::shared_ptr<Doubts> doubts, std::shared_ptr<SyncStats> stats)
+        : Durability(std::move(stats)), files_(files), doubts_(std::move(doubts)) {}
 
     Result<void> accepts(const Pending& delivery) override {
         for (const auto* targets : {&delivery.plan().before, &delivery.plan().after})
@@ -52,8 +53,7 @@ private:
         } else {
             for (std::size_t i = 0; i < targets.size(); ++i) part(i);
         }
-        stats_.groups.fetch_add(1, std::memory_order_relaxed);
-        stats_.members.fetch_add(group.size(), std::memory_order_relaxed);
+        count_group(group.size());
         for (Result<void>& result : results)
             if (!result) return std::move(result);
         return {};
@@ -61,11 +61,8 @@ private:
 
     Result<void> settle_one(const SyncTarget& target, Sync sync) {
         auto done = (files_.*sync)(target.fd, target.path);
-        stats_.syncs.fetch_add(1, std::memory_order_relaxed);
-        if (!done) {
-            stats_.failures.fetch_add(1, std::memory_order_relaxed);
-            return doubts_->add(target, std::move(done).error());
-        }
+        count_sync(static_cast<bool>(done));
+        if (!done) return doubts_->add(target, std::move(done).error());
         // Another thread's sync may have been told of the data that ours has lost.
         return doubts_->check(target);
     }
@@ -93,9 +90,11 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Durability> make_fsync_durability(Files& files, std::shared_ptr<Doubts> doubts) {
+std::unique_ptr<Durability> make_fsync_durability(Files& files, std::shared_ptr<Doubts> doubts,
+                                                  std::shared_ptr<SyncStats> stats) {
     if (!doubts) doubts = std::make_shared<Doubts>();
-    return std::make_unique<FsyncDurability>(files, std::move(doubts));
+    if (!stats) stats = std::make_shared<SyncStats>();
+    return std::make_unique<FsyncDurability>(files, std::move(doubts), std::move(stats));
 }
 
 }  // namespace roost

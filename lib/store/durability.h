@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace roost {
 
@@ -28,6 +29,8 @@ class Doubts;
 // (trouble), until the program is started again.
 class Durability {
 public:
+    // `stats`: to share with another Durability.
+    explicit Durability(std::shared_ptr<SyncStats> stats = std::make_shared<SyncStats>()) : stats_(std::move(stats)) {}
     virtual ~Durability() = default;
     // Whether the volume that this delivery goes to is in doubt: an Error then, so that one delivery of a group can be
     // refused without the others. Costs nothing while no volume is.
@@ -40,17 +43,28 @@ public:
     virtual void forget(const Pending& /*delivery*/) {}
     // What Delivery::may_be_nameless says, for deliveries of this message.
     virtual bool lets_be_nameless(const Message& /*message*/) const { return false; }
-    const SyncStats& stats() const { return stats_; }
+    const SyncStats& stats() const { return *stats_; }
 
 protected:
-    SyncStats stats_;
+    // One more system call that waited for the disk, and whether it worked.
+    void count_sync(bool done) {
+        stats_->syncs.fetch_add(1, std::memory_order_relaxed);
+        if (!done) stats_->failures.fetch_add(1, std::memory_order_relaxed);
+    }
+    // One more group.
+    void count_group(std::size_t members) {
+        stats_->groups.fetch_add(1, std::memory_order_relaxed);
+        stats_->members.fetch_add(members, std::memory_order_relaxed);
+    }
+    const std::shared_ptr<SyncStats> stats_;
 };
 
 // `delivery.durability = fsync`: files before publishing, directories after it, each once however often the group
 // names it. Threads that sync at the same time share the disk's flushes: the kernel joins those that arrive while one
 // runs. What a group names is therefore synced by several threads at once, too, from three targets on; a program that
 // never has as many starts no thread.
-// `doubts`: to share with another Durability, or null.
-std::unique_ptr<Durability> make_fsync_durability(Files& files, std::shared_ptr<Doubts> doubts = nullptr);
+// `doubts` and `stats`: to share with another Durability, or null.
+std::unique_ptr<Durability> make_fsync_durability(Files& files, std::shared_ptr<Doubts> doubts = nullptr,
+                                                  std::shared_ptr<SyncStats> stats = nullptr);
 
 }  // namespace roost

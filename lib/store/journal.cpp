@@ -67,13 +67,6 @@ bool has_plenty(int fd, std::uint64_t bytes) {
     return ::fstatvfs(fd, &st) == 0 && static_cast<std::uint64_t>(st.f_bavail) * st.f_frsize / 16 >= bytes;
 }
 
-// A size that a segment of the plan can have grown to.
-bool is_grown(std::uint64_t size, const JournalPlan& plan) {
-    std::uint64_t step = plan.segment_size;
-    while (step < size && step * 2 <= plan.largest) step *= 2;
-    return size == step;
-}
-
 Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, const JournalPlan& plan) {
     Segment out;
     out.path = std::string(dir.path) + "/" + name;
@@ -83,7 +76,7 @@ Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, 
     struct stat st {};
     if (::fstat(out.file.get(), &st) != 0) return system_error(errno, "cannot look at " + out.path);
     out.size = static_cast<std::uint64_t>(st.st_size);
-    if (is_grown(out.size, plan)) return out;
+    if (plan.can_be(out.size)) return out;
     out.size = plan.segment_size;
     auto made = files.truncate(out.file.get(), 0, out.path);
     if (made) made = fill_with_zeroes(files, out, 0, out.size);
@@ -136,7 +129,7 @@ public:
           segments_(std::move(segments)),
           generation_(generation),
           doubts_(std::move(doubts)),
-          fsync_(make_fsync_durability(files, doubts_)) {
+          fsync_(make_fsync_durability(files, doubts_, stats_)) {
         for (Segment& segment : segments_) free_.push_back(&segment);
         keeper_ = std::thread([this] { keep(); });
     }
@@ -172,8 +165,7 @@ public:
         if (journaled.empty()) return {};
         std::string record;
         if (auto made = write_record(redos, record); !made) return made;
-        stats_.groups.fetch_add(1, std::memory_order_relaxed);
-        stats_.members.fetch_add(journaled.size(), std::memory_order_relaxed);
+        count_group(journaled.size());
 
         std::unique_lock lock(mutex_);
         auto place = append(lock, record);
@@ -351,7 +343,7 @@ private:
         lock.unlock();
         auto done = files_.write_at(segment.file.get(), begin, bytes, segment.path);
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
-        stats_.syncs.fetch_add(1, std::memory_order_relaxed);
+        count_sync(static_cast<bool>(done));
         lock.lock();
         const std::shared_ptr<Batch> batch = std::exchange(flushing_, nullptr);
         const std::shared_ptr<Batch> next = gathering_;
@@ -364,7 +356,6 @@ private:
             next->wake_one();
         } else {
             batch->become(Batch::failed);
-            stats_.failures.fetch_add(1, std::memory_order_relaxed);
             broken_ = doubts_->add(segment.target(), std::move(done).error());
             done = *broken_;
             lock.unlock();
@@ -415,6 +406,7 @@ private:
         bool sound = true;
         for (const auto& [device, volume] : segment.volumes) {
             auto done = files_.sync_volume(volume.directory.get(), volume.path);
+            count_sync(static_cast<bool>(done));
             if (done) continue;
             doubts_->add({volume.directory.get(), volume.path}, std::move(done).error());
             sound = false;
@@ -424,6 +416,7 @@ private:
         auto done =
             files_.write_at(segment.file.get(), 0, journal::first_block({segment.generation, false}), segment.path);
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
+        count_sync(static_cast<bool>(done));
         if (done) return true;
         doubts_->add(segment.target(), std::move(done).error());
         return false;
@@ -440,6 +433,7 @@ private:
             log(LogLevel::warning, "journal: " + cut.error().text());
         }
         auto synced = files_.sync(segment.file.get(), segment.path);
+        count_sync(static_cast<bool>(synced));
         if (synced) return true;
         doubts_->add(segment.target(), std::move(synced).error());
         return false;

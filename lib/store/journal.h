@@ -25,6 +25,13 @@ struct JournalPlan {
     // where that is a small part of the free room: a directory that got several messages is written once then.
     std::uint64_t largest = 128ULL * 1024 * 1024;
     std::chrono::milliseconds quick{1000};
+
+    // Whether a segment can have this size.
+    bool can_be(std::uint64_t size) const {
+        std::uint64_t step = segment_size;
+        while (step < size && step * 2 <= largest) step *= 2;
+        return size == step;
+    }
 };
 
 // What start-up found in a journal.
@@ -54,8 +61,9 @@ public:
     static Result<Journal> open(Files& files, JournalPlan plan);
 
     // Looks for every delivery that the segments hold, and has the module bring back what is missing or torn; then
-    // frees the segments. A damaged one is kept as damaged-N; one with something that could not be brought back as
-    // kept-N, and read again at the next start. To be called before anything else is delivered. Logs what it does.
+    // frees the segments. A damaged one, or one that was cut short, is kept as damaged-N; one with something that could
+    // not be brought back as kept-N, and read again at the next start. To be called before anything else is delivered.
+    // Logs what it does.
     Result<JournalRecovery> recover(const Config& config, UserDb& db, Mda& mda);
 
     // Allocates the segments and begins. After recover(). What is made makes a last checkpoint when it is destroyed.

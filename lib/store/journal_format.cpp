@@ -124,6 +124,19 @@ std::size_t next_magic(std::string_view segment, std::size_t at) {
     return at;
 }
 
+// What a first block that cannot be read may have said: in use by the latest of the generations that left whole
+// records.
+State state_by_records(std::string_view segment) {
+    State out;
+    for (std::size_t at = next_magic(segment, kBlock); at != std::string_view::npos; at = next_magic(segment, at + 1)) {
+        Reader head(segment.substr(at));
+        head.number<std::uint64_t>();
+        const auto generation = head.number<std::uint64_t>();
+        if (generation > out.generation && record_at(segment, at, generation)) out = {generation, true};
+    }
+    return out;
+}
+
 }  // namespace
 
 std::string first_block(const State& state) {
@@ -190,16 +203,16 @@ void seal(std::string& record, std::uint64_t generation) {
 
 Scan scan(std::string_view segment) {
     Scan out;
-    const auto state = state_of(segment.substr(0, kBlock));
-    if (!state) {
+    if (const auto state = state_of(segment.substr(0, kBlock))) {
+        out.state = *state;
+    } else {
         out.damaged = segment.find_first_not_of('\0') != std::string_view::npos;
-        return out;
+        if (out.damaged) out.state = state_by_records(segment);
     }
-    out.state = *state;
-    if (!state->in_use) return out;
+    if (!out.state.in_use) return out;
     bool gap = false;
     for (std::size_t at = kBlock; at < segment.size();) {
-        auto found = record_at(segment, at, state->generation);
+        auto found = record_at(segment, at, out.state.generation);
         if (!found) {
             gap = true;
             at = next_magic(segment, at + kAlign);

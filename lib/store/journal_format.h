@@ -16,7 +16,8 @@
 //                   u64 generation and u64 offset of its record, u32 index in it
 //
 // A record whose checksum does not fit is the end of the log, where a crash cut a write short, unless whole records of
-// the same generation follow: then it is damaged.
+// the same generation follow: then it is damaged. Where block 0 cannot be read the segment is damaged, too, and taken
+// for one in use by the latest generation of its records: rather a message too many than one too few.
 #pragma once
 
 #include <cstddef>
@@ -83,7 +84,7 @@ struct Record {
     Cancel cancel;
 };
 struct Scan {
-    State state;                  // not in use: there are no records
+    State state;                  // as block 0 says, or the records; not in use: there are none
     std::vector<Record> records;  // in order
     bool damaged = false;         // some record that others follow is not whole, or block 0 is not readable
 };

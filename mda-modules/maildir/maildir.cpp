@@ -1,5 +1,6 @@
 // MDA module `maildir`: Maildir++ mailboxes. See README.md.
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -43,7 +44,8 @@ constexpr Setting kSettings[] = {
 
 class MaildirMda final : public Mda {
 public:
-    explicit MaildirMda(const ModuleHost& host) : config_(host.config), files_(host.files), db_(host.db) {}
+    explicit MaildirMda(const ModuleHost& host)
+        : config_(host.config), files_(host.files), db_(host.db), restorer_(host.files) {}
 
     Result<Readiness> check(const User& user) override {
         Readiness out;
@@ -71,7 +73,13 @@ public:
         if (!mailbox) return std::move(mailbox).error();
         auto acting = ActAs::begin(mailbox->owner);
         if (!acting) return std::move(acting).error();
-        return maildir::restore(files_, *mailbox, place, header, message);
+        const std::lock_guard lock(restoring_);
+        return restorer_.restore(*mailbox, place, header, message);
+    }
+
+    Result<void> settle_restored() override {
+        const std::lock_guard lock(restoring_);
+        return restorer_.settle();
     }
 
     Result<Usage> usage(const User& user, const Folder& account, const Usage& coming) override {
@@ -113,6 +121,8 @@ private:
     const Config& config_;
     Files& files_;
     UserDb& db_;
+    std::mutex restoring_;
+    Restorer restorer_;
 };
 
 Result<std::unique_ptr<Mda>> make(const ModuleHost& host) {

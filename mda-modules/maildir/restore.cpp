@@ -1,6 +1,5 @@
 #include "restore.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,76 +18,36 @@
 namespace roost::maildir {
 namespace {
 
-// A file of the mailbox.
-struct Spot {
-    std::string path;  // of the directory
+// The directory that a file lies in.
+struct Home {
+    std::string path;
     Fd dir;
-    std::string name;
 };
 
-// What a name keeps when flags are added to it.
-std::string_view base_of(std::string_view name) { return name.substr(0, name.find(':')); }
-
-bool is_not_there(const Error& error) { return error.sys == ENOENT || error.sys == ENOTDIR || error.sys == ELOOP; }
-
-// The file of that base name in one directory.
-Result<std::optional<Spot>> find_in(Files& files, DirRef maildir, const char* part, std::string_view base) {
-    auto dir = files.open_dir(maildir, part);
-    if (!dir && is_not_there(dir.error())) return std::optional<Spot>();
+Result<Home> open_home(Files& files, const Mailbox& mailbox, const Spot& spot) {
+    Home out;
+    out.path = mailbox.path;
+    Fd folder;
+    if (!spot.folder.empty()) {
+        auto opened = files.open_dir(mailbox.ref(), spot.folder);
+        if (!opened) return std::move(opened).error();
+        folder = *std::move(opened);
+        out.path += "/" + spot.folder;
+    }
+    auto dir = files.open_dir({folder ? folder.get() : mailbox.root.get(), out.path}, spot.part);
     if (!dir) return std::move(dir).error();
-    Spot spot{std::string(maildir.path) + "/" + part, *std::move(dir), {}};
-    auto listed = each_entry(spot.dir.get(), spot.path, [&](const Entry& entry) -> Result<void> {
-        if (base_of(entry.name) == base) spot.name = entry.name;
-        return {};
-    });
-    if (!listed) return std::move(listed).error();
-    if (spot.name.empty()) return std::optional<Spot>();
-    return std::optional(std::move(spot));
+    out.path += "/" + spot.part;
+    out.dir = *std::move(dir);
+    return out;
 }
 
-Result<std::optional<Spot>> find_in_maildir(Files& files, DirRef maildir, std::string_view base) {
-    for (const char* part : {"new", "cur"}) {
-        auto found = find_in(files, maildir, part, base);
-        if (!found || *found) return found;
-    }
-    return std::optional<Spot>();
-}
-
-// First where it was put, then wherever a reader may have moved it.
-Result<std::optional<Spot>> find(Files& files, const Mailbox& mailbox, const Place& place) {
-    const std::string_view base = base_of(place.name);
-    const std::string own = place.folder.empty() ? "" : folder_directory(place.folder);
-    std::vector<std::string> folders{own};
-    auto listing = files.open_dir(mailbox.ref(), ".");
-    if (!listing) return std::move(listing).error();
-    auto listed = each_entry(listing->get(), mailbox.path, [&](const Entry& entry) -> Result<void> {
-        const bool may_be = entry.name.starts_with('.') && (entry.type == DT_DIR || entry.type == DT_UNKNOWN);
-        if (may_be && entry.name != own) folders.push_back(entry.name);
-        return {};
-    });
-    if (!listed) return std::move(listed).error();
-    if (!own.empty()) folders.emplace_back();
-    for (const std::string& folder : folders) {
-        if (folder.empty()) {
-            auto found = find_in_maildir(files, mailbox.ref(), base);
-            if (!found || *found) return found;
-            continue;
-        }
-        auto dir = files.open_dir(mailbox.ref(), folder);
-        if (!dir && is_not_there(dir.error())) continue;
-        if (!dir) return std::move(dir).error();
-        auto found = find_in_maildir(files, {dir->get(), mailbox.path + "/" + folder}, base);
-        if (!found || *found) return found;
-    }
-    return std::optional<Spot>();
-}
-
-// Whether the file holds just these bytes; synced then, so that it stays so.
-Result<bool> is_whole(Files& files, const Spot& spot, const std::string& header, const Message& message) {
-    auto file = files.open({spot.dir.get(), spot.path}, spot.name, O_RDONLY | O_NONBLOCK);
-    if (!file && is_not_there(file.error())) return false;
+// Whether the file holds just these bytes.
+Result<bool> is_whole(Files& files, const Home& home, const std::string& name, const std::string& header,
+                      const Message& message) {
+    auto file = files.open({home.dir.get(), home.path}, name, O_RDONLY | O_NONBLOCK);
+    if (!file && (file.error().sys == ENOENT || file.error().sys == ELOOP)) return false;
     if (!file) return std::move(file).error();
-    const std::string path = spot.path + "/" + spot.name;
+    const std::string path = home.path + "/" + name;
     struct stat st {};
     if (::fstat(file->get(), &st) != 0) return system_error(errno, "cannot look at " + path);
     if (!S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) != header.size() + message.size()) return false;
@@ -107,16 +66,13 @@ Result<bool> is_whole(Files& files, const Spot& spot, const std::string& header,
     auto done = compare(header);
     if (done) done = message.each(compare);
     if (!done) return std::move(done).error();
-    if (!same) return false;
-    done = files.sync_data(file->get(), path);
-    if (done) done = files.sync(spot.dir.get(), spot.path);
-    if (!done) return std::move(done).error();
-    return true;
+    return same;
 }
 
-// Writes the message into the folder's tmp/, and moves it from there over `spot`, or to new/ if there is none.
-Result<void> put(Files& files, const Mailbox& mailbox, const Place& place, const std::optional<Spot>& spot,
-                 const std::string& header, const Message& message) {
+// Writes the message into the folder's tmp/, and moves it from there over the file `name` in `home`, or to new/ if
+// there is none.
+Result<void> put(Files& files, const Mailbox& mailbox, const Place& place, const Home* home,
+                 const std::string& name_there, const std::string& header, const Message& message) {
     auto target = open_target(files, mailbox, place.folder, true);
     if (!target) return std::move(target).error();
     const Maildir& maildir = target->maildir;
@@ -130,15 +86,9 @@ Result<void> put(Files& files, const Mailbox& mailbox, const Place& place, const
     auto done = files.set_mode(file->get(), mailbox.file_mode, path);
     if (done) done = files.write(file->get(), header, path);
     if (done) done = message.write_to(files, file->get(), path);
-    if (done) done = files.sync_data(file->get(), path);
-    const DirRef to = spot ? DirRef{spot->dir.get(), spot->path} : DirRef{maildir.fresh.get(), fresh_path};
-    if (done) done = files.rename(tmp, name, to, spot ? spot->name : place.name);
-    if (!done) {
-        static_cast<void>(files.unlink(tmp, name));
-        return done;
-    }
-    done = files.sync(to.fd, to.path);
-    if (done && !spot) done = files.sync(mailbox.root.get(), mailbox.path);
+    const DirRef to = home != nullptr ? DirRef{home->dir.get(), home->path} : DirRef{maildir.fresh.get(), fresh_path};
+    if (done) done = files.rename(tmp, name, to, home != nullptr ? name_there : place.name);
+    if (!done) static_cast<void>(files.unlink(tmp, name));
     return done;
 }
 
@@ -166,25 +116,51 @@ Result<Place> parse_place(const std::string& text) {
     return Place{*std::move(folder), name};
 }
 
-Result<bool> restore(Files& files, const Mailbox& mailbox, const std::string& place_text, const std::string& header,
-                     const Message& message) {
+Result<std::optional<Spot>> Restorer::find(const Mailbox& mailbox, const Place& place) {
+    const std::string folder = place.folder.empty() ? "" : folder_directory(place.folder);
+    const Spot fresh{folder, "new", place.name};
+    // Where it was put is where most lie; then wherever a reader may have moved it.
+    if (auto home = open_home(files_, mailbox, fresh))
+        if (files_.stat({home->dir.get(), home->path}, place.name)) return std::optional(fresh);
+    return index_.find(files_, mailbox, folder, base_of(place.name));
+}
+
+Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_text, const std::string& header,
+                               const Message& message) {
     auto place = parse_place(place_text);
     if (!place) return std::move(place).error();
-    auto spot = find(files, mailbox, *place);
-    if (!spot) return std::move(spot).error();
-    if (*spot) {
-        auto whole = is_whole(files, **spot, header, message);
-        if (!whole) return whole;
-        if (*whole) {
-            auto forgotten = forget_counts(files, mailbox, place->folder);
-            if (!forgotten) return std::move(forgotten).error();
-            return false;
-        }
+    // Before the mailbox is listed, since it changes the mailbox.
+    if (auto forgotten = forget_counts(files_, mailbox, place->folder); !forgotten) return std::move(forgotten).error();
+    Volume& volume = volumes_[mailbox.state.st_dev];
+    if (!volume.directory) {
+        volume.directory.reset(::fcntl(mailbox.root.get(), F_DUPFD_CLOEXEC, 0));
+        volume.path = mailbox.path;
     }
-    auto done = put(files, mailbox, *place, *spot, header, message);
-    if (done) done = forget_counts(files, mailbox, place->folder);
+    auto spot = find(mailbox, *place);
+    if (!spot) return std::move(spot).error();
+    std::optional<Home> home;
+    if (*spot) {
+        auto opened = open_home(files_, mailbox, **spot);
+        if (!opened) return std::move(opened).error();
+        home.emplace(*std::move(opened));
+        auto whole = is_whole(files_, *home, (*spot)->name, header, message);
+        if (!whole) return whole;
+        if (*whole) return false;
+    }
+    auto done = put(files_, mailbox, *place, home ? &*home : nullptr, home ? (*spot)->name : "", header, message);
     if (!done) return std::move(done).error();
+    if (!home)
+        index_.add(files_, mailbox, {place->folder.empty() ? "" : folder_directory(place->folder), "new", place->name});
     return true;
+}
+
+Result<void> Restorer::settle() {
+    Result<void> done;
+    for (const auto& [device, volume] : volumes_)
+        if (done) done = files_.sync_volume(volume.directory.get(), volume.path);
+    volumes_.clear();
+    index_ = {};
+    return done;
 }
 
 }  // namespace roost::maildir

@@ -1,12 +1,17 @@
 // Bringing back what a crash lost or tore.
 #pragma once
 
+#include <sys/types.h>
+
+#include <map>
+#include <optional>
 #include <string>
 
 #include "base/files.h"
 #include "base/folder.h"
 #include "base/result.h"
 #include "mail/message.h"
+#include "mail_index.h"
 #include "mailbox.h"
 
 namespace roost::maildir {
@@ -20,11 +25,31 @@ std::string render_place(const Place& place);
 // An Error (trouble) for what render_place does not make.
 Result<Place> parse_place(const std::string& text);
 
-// Makes sure that the message lies whole in the mailbox, under its name with any flags, in its folder or in any other,
-// and that it is on the disk with the directory that names it. One that is missing is put into its folder's new/, which
-// is made if need be; a torn one is replaced where it lies. Returns whether it was missing or torn. The counts of
-// mailbox and folder are forgotten, since a crash may have left it behind. As the mailbox's owner.
-Result<bool> restore(Files& files, const Mailbox& mailbox, const std::string& place, const std::string& header,
-                     const Message& message);
+// Makes sure that messages lie whole in their mailboxes. One thread at a time.
+class Restorer {
+public:
+    explicit Restorer(Files& files) : files_(files) {}
+
+    // The message, under its name with any flags, in its folder or in any other. One that is missing is put into its
+    // folder's new/, which is made if need be; a torn one is replaced where it lies. Returns whether it was missing or
+    // torn. The counts of mailbox and folder are forgotten, since a crash may have left it behind. As the mailbox's
+    // owner.
+    Result<bool> restore(const Mailbox& mailbox, const std::string& place, const std::string& header,
+                         const Message& message);
+    // Everything that restore() found or put is on the disk.
+    Result<void> settle();
+
+private:
+    // A file system, by a directory on it.
+    struct Volume {
+        Fd directory;
+        std::string path;
+    };
+    Result<std::optional<Spot>> find(const Mailbox& mailbox, const Place& place);
+
+    Files& files_;
+    MailIndex index_;
+    std::map<dev_t, Volume> volumes_;
+};
 
 }  // namespace roost::maildir

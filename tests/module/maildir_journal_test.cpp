@@ -173,7 +173,7 @@ TEST_CASE("journal: what was not acknowledged does not come back", "[maildir]") 
     CHECK(site.messages(alice) == std::vector<std::string>{"taken\n"});
 }
 
-TEST_CASE("journal: mail of a user that is gone is passed over", "[maildir]") {
+TEST_CASE("journal: mail of a user that is gone is passed over, also when another one has the name now", "[maildir]") {
     Site site;
     Desk desk(site);
     const User alice = site.with_mailbox("alice@x");
@@ -181,10 +181,97 @@ TEST_CASE("journal: mail of a user that is gone is passed over", "[maildir]") {
     site.delivered(alice, "x\n");
     const std::string crashed = desk.crashed();
     site.restart();
-    site.db().records.clear();
+    if (GENERATE(false, true))
+        site.db().records.at("alice@x").allocation.reset();
+    else
+        site.db().records.clear();
     const JournalRecovery found = desk.recover(crashed);
     CHECK(found.orphans == 1);
     CHECK(found.kept == 0);
+}
+
+TEST_CASE("journal: a mailbox is listed once for all that is looked for in it, and synced once", "[maildir]") {
+    Site site;
+    Desk desk(site, 1024 * kSmallSegment);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    constexpr int kMany = 60;
+    const std::string what = GENERATE("there", "moved", "lost", "some of each");
+    std::vector<fs::path> paths;
+    for (int i = 0; i < kMany; ++i) paths.emplace_back(site.delivered(alice, std::to_string(i) + "\n").path);
+    const auto before = site.messages(alice);
+    const std::string crashed = desk.crashed();
+    site.restart();
+    std::size_t lost = 0;
+    for (int i = 0; i < kMany; ++i) {
+        const fs::path& path = paths[static_cast<std::size_t>(i)];
+        if (what == "moved" || (what == "some of each" && i % 3 == 0)) {
+            fs::rename(path, root_of(alice) / "cur" / (path.filename().string() + ":2,S"));
+        } else if (what == "lost" || (what == "some of each" && i % 3 == 1)) {
+            fs::remove(path);
+            ++lost;
+        }
+    }
+    int listed = 0;
+    int synced = 0;
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        if (operation == "open_dir" && name == ".") ++listed;
+        if (operation.starts_with("sync") && name.find("/journal") == std::string::npos &&
+            name.find(crashed) == std::string::npos)
+            ++synced;
+        return 0;
+    };
+    const JournalRecovery found = desk.recover(crashed);
+    site.files().before = nullptr;
+    CHECK(found.deliveries == kMany);
+    CHECK(found.restored == lost);
+    CHECK(listed == (what == "there" ? 0 : 1));
+    CHECK(synced == 1);
+    CHECK(site.messages(alice) == before);
+}
+
+TEST_CASE("journal: what a reader moves while it is looked for is found", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    std::vector<fs::path> paths;
+    for (int i = 0; i < 9; ++i) paths.emplace_back(site.delivered(alice, std::to_string(i) + "\n").path);
+    const std::string crashed = desk.crashed();
+    site.restart();
+    const auto cur = [&](const fs::path& path) { return root_of(alice) / "cur" / (path.filename().string() + ":2,S"); };
+    fs::rename(paths.front(), cur(paths.front()));  // so that the mailbox is listed
+    std::size_t next = 1;
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        // Each is moved just before it is looked at.
+        if (operation == "stat" && next < paths.size() && name == paths[next].filename()) {
+            fs::rename(paths[next], cur(paths[next]));
+            ++next;
+        }
+        return 0;
+    };
+    CHECK(desk.recover(crashed).restored == 0);
+    site.files().before = nullptr;
+    CHECK(next == paths.size());
+    CHECK(site.messages(alice).size() == paths.size());
+}
+
+TEST_CASE("journal: mail that cannot be synced after it was brought back stays in the journal", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    site.delivered(alice, "x\n");
+    const std::string crashed = desk.crashed();
+    site.restart();
+    site.files().before = [](std::string_view operation, const std::string&, DirRef) {
+        return operation == "sync_volume" ? EIO : 0;
+    };
+    CHECK(desk.recover(crashed).kept == 1);
+    CHECK(desk.recover(crashed).kept == 1);  // under the same name
+    site.files().before = nullptr;
+    CHECK(desk.recover(crashed).deliveries == 1);
+    CHECK(desk.recover(crashed).deliveries == 0);
 }
 
 TEST_CASE("journal: a damaged segment is read as far as it can be and put aside", "[maildir]") {
@@ -205,6 +292,74 @@ TEST_CASE("journal: a damaged segment is read as far as it can be and put aside"
     CHECK(std::any_of(fs::directory_iterator(crashed), fs::directory_iterator(),
                       [](const auto& entry) { return entry.path().filename().string().starts_with("damaged-"); }));
     CHECK(desk.recover(crashed).deliveries == 0);
+}
+
+TEST_CASE("journal: a segment that was cut short is read as far as it goes and put aside, its size included",
+          "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    std::vector<std::string> paths;
+    for (const char* text : {"first\n", "second\n", "third\n"}) paths.push_back(site.delivered(alice, text).path);
+    const std::string crashed = desk.crashed();
+    site.restart();
+    const std::string segment = crashed + "/segment-0";
+    for (const std::string& path : paths) fs::remove(path);
+    const std::size_t size = count_of(segment, GENERATE("second\n", "third\n"));
+    const bool all_there = MaildirReader::contents(segment).substr(0, size).find("second\n") != std::string::npos;
+    fs::resize_file(segment, size);
+    CHECK(desk.recover(crashed).kept == 1);
+    CHECK(site.messages(alice).size() == (all_there ? 2 : 1));
+    std::vector<std::uintmax_t> aside;
+    for (const auto& entry : fs::directory_iterator(crashed))
+        if (entry.path().filename().string().starts_with("damaged-")) aside.push_back(entry.file_size());
+    CHECK(aside == std::vector<std::uintmax_t>{size});
+    CHECK(desk.recover(crashed).kept == 0);
+}
+
+TEST_CASE("journal: a segment whose first block cannot be read is read by its records", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    const std::string path = site.delivered(alice, "first\n").path;
+    const std::string crashed = desk.crashed();
+    site.restart();
+    flip_octet(crashed + "/segment-0", GENERATE(0U, 9U, 17U, 30U));
+    fs::remove(path);
+    const JournalRecovery found = desk.recover(crashed);
+    CHECK(found.restored == 1);
+    CHECK(found.kept == 1);
+    CHECK(site.messages(alice) == std::vector<std::string>{"first\n"});
+}
+
+TEST_CASE("journal: what was put aside is never overwritten", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    const auto aside = [&] {
+        std::multiset<std::string> out;
+        for (const auto& entry : fs::directory_iterator(desk.dir()))
+            if (entry.path().filename().string().starts_with("damaged-"))
+                out.insert(MaildirReader::contents(entry.path()));
+        return out;
+    };
+    std::multiset<std::string> expected;
+    for (int i = 0; i < 3; ++i) {
+        site.restart(desk.open());
+        site.delivered(alice, "x\n");
+        const std::string crashed = desk.crashed();
+        site.restart();
+        // As if the power had failed then, each time with damage of its own in all segments.
+        for (const char* name : {"segment-0", "segment-1", "segment-2"}) {
+            fs::copy_file(crashed + "/" + name, desk.dir() + "/" + name, fs::copy_options::overwrite_existing);
+            put(desk.dir() + "/" + name, "damage " + std::to_string(i) + name, std::ios::in | std::ios::out);
+            expected.insert(MaildirReader::contents(desk.dir() + "/" + name));
+        }
+        desk.recover(desk.dir());
+        CHECK(aside() == expected);
+    }
 }
 
 TEST_CASE("journal: what cannot be brought back now is kept and tried again", "[maildir]") {
@@ -373,6 +528,7 @@ TEST_CASE("journal: a volume that loses data behind the verdict takes no more, a
     Desk desk(site);
     const User alice = site.with_mailbox("alice@x");
     auto durability = desk.open();
+    const Durability& watched = *durability;
     site.restart(std::move(durability));
     std::atomic<bool> failed{false};
     site.files().before = [&](std::string_view operation, const std::string&, DirRef) {
@@ -390,6 +546,7 @@ TEST_CASE("journal: a volume that loses data behind the verdict takes no more, a
     }
     CHECK(failed);
     REQUIRE(refused);
+    CHECK(watched.stats().failures >= 1);
     site.restart();
     site.files().before = nullptr;
     for (const std::string& path : paths) fs::remove(path);  // what the volume lost
@@ -401,7 +558,9 @@ TEST_CASE("journal: large messages are synced to the mailbox itself", "[maildir]
     Site site;
     Desk desk(site);
     const User alice = site.with_mailbox("alice@x");
-    site.restart(desk.open());
+    auto durability = desk.open();
+    const Durability& watched = *durability;
+    site.restart(std::move(durability));
     std::vector<std::string> syncs;
     site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
         if (operation.starts_with("sync")) syncs.push_back(name);
@@ -409,6 +568,7 @@ TEST_CASE("journal: large messages are synced to the mailbox itself", "[maildir]
     };
     site.delivered(alice, std::string(Journal::kLargest + 1, 'x'));
     site.files().before = nullptr;
+    CHECK(watched.stats().members == 2);  // before publishing and after it
     REQUIRE(syncs.size() == 2);
     CHECK(syncs[0].find("/tmp/") != std::string::npos);
     CHECK(syncs[1].ends_with("/new"));
