@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
@@ -46,25 +47,42 @@ int fail(const Error& error) {
     return error.outcome == Outcome::malformed && ::isatty(STDERR_FILENO) != 0 ? kExitUsage : code;
 }
 
-// Ends at once, with the one status that makes every MTA keep the mail. For signal handlers.
+// How far the delivery is, for signal handlers.
+volatile std::sig_atomic_t visible = 0;   // the message may be in a mailbox
+volatile std::sig_atomic_t decided = -1;  // the exit status, once it is known
+
+// Ends at once: with what was decided, or with the one status that makes every MTA keep the mail. For signal handlers.
 template <std::size_t N>
-[[noreturn]] void end_for_now(const char (&text)[N]) {
+[[noreturn]] void end_now(const char (&text)[N]) {
+    if (decided >= 0) ::_exit(decided);
     (void)!::write(STDERR_FILENO, text, N - 1);
     ::_exit(kExitTemporary);
 }
 
 // The last resort when something hangs that cannot be given a deadline, as a dead file server: rather end with a
 // temporary failure than be killed by the MTA, which may bounce the mail then.
-void on_deadline(int) { end_for_now("4.3.0 the delivery did not end before delivery.deadline\n"); }
+void on_deadline(int) { end_now("4.3.0 the delivery did not end before delivery.deadline\n"); }
 
-// Exim takes a command that a signal ended, as at a shutdown, for a permanent failure.
-void on_signal(int) { end_for_now("4.3.2 the delivery was ended by a signal\n"); }
+// Exim takes a command that a signal ended, as at a shutdown, for a permanent failure. A message that may be in a
+// mailbox is soon safe there, or taken back: to end before would have the MTA deliver it twice.
+void on_signal(int) {
+    if (visible == 0 || decided >= 0) end_now("4.3.2 the delivery was ended by a signal\n");
+}
+
+void on_fault(int) { end_now("4.3.0 roost-deliver failed: a fault in the program\n"); }
+
+// Has a signal that would end the process call a handler. One that is ignored stays so, and a sanitizer keeps its own.
+void handle(int number, void (*handler)(int)) {
+    struct sigaction action {};
+    if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(number, handler);
+}
 
 // What the MTA may have set up badly: a closed descriptor 0 to 2, which the first file opened would become, error
-// texts and all; signals, with which the MTA cannot tell our trouble from the message's.
+// texts and all (a message cannot be read from the one that takes the place of standard input); signals, with which the
+// MTA cannot tell our trouble from the message's.
 void settle_process() {
     for (int fd = 0; fd <= STDERR_FILENO; ++fd)
-        if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDWR);
+        if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_WRONLY);
     // Each prepared delivery holds some descriptors, and the customary soft limit of 1024 is for select(2).
     rlimit files{};
     if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
@@ -72,7 +90,13 @@ void settle_process() {
         ::setrlimit(RLIMIT_NOFILE, &files);
     }
     for (const int quiet : {SIGPIPE, SIGXFSZ}) ::signal(quiet, SIG_IGN);  // the call that caused it fails instead
-    for (const int end : {SIGTERM, SIGINT, SIGHUP}) ::signal(end, on_signal);
+    for (const int end :
+         {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGSTKFLT, SIGXCPU, SIGVTALRM, SIGPROF, SIGIO, SIGPWR})
+        handle(end, on_signal);
+    for (const int fault : {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS}) handle(fault, on_fault);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
 void arm_timer(std::chrono::milliseconds span) {
@@ -84,34 +108,20 @@ void arm_timer(std::chrono::milliseconds span) {
     ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
-void arm_deadline(std::chrono::milliseconds span) {
-    struct sigaction action {};
-    action.sa_handler = on_deadline;
-    ::sigaction(SIGALRM, &action, nullptr);
-    arm_timer(span);
-}
-
-int decided = kExitTemporary;
-
 // What follows must not change the status that was decided, nor keep the MTA waiting: whatever hangs then, as the
-// lookup of a host name, has no more than `span`.
-void hold_to(int code, std::chrono::milliseconds span) {
-    decided = code;
-    struct sigaction action {};
-    action.sa_handler = [](int) { ::_exit(decided); };
-    for (const int end : {SIGTERM, SIGINT, SIGHUP, SIGALRM}) ::sigaction(end, &action, nullptr);
-    arm_timer(span);
+// lookup of a host name, has no more than this and the clone's patience.
+void limit_rest(Instance& instance) {
+    constexpr std::chrono::milliseconds kToSettle(1000);
+    const auto patience = instance.clone() == nullptr ? std::chrono::milliseconds(0) : instance.clone()->patience();
+    arm_timer(patience + kToSettle);
 }
 
 // Warnings of those who got mail, and their usage for the clone and for other services.
-void publish(Instance& instance, const std::vector<Verdict>& verdicts, int code) {
-    constexpr std::chrono::milliseconds kToSettle(1000);
+void publish(Instance& instance, const std::vector<Verdict>& verdicts) {
     std::vector<std::string> users;
     for (const Verdict& verdict : verdicts)
         if (verdict.outcome == Outcome::delivered) users.push_back(verdict.user);
     if (users.empty()) return;
-    const auto patience = instance.clone() == nullptr ? std::chrono::milliseconds(0) : instance.clone()->patience();
-    hold_to(code, patience + kToSettle);
     const auto each_watched = [&](const auto& look) {
         for (const Verdict& verdict : verdicts)
             if (verdict.outcome == Outcome::delivered && verdict.watched) look(verdict.user);
@@ -150,51 +160,62 @@ int exit_code(const std::vector<Verdict>& verdicts) {
     return code;
 }
 
+// The verdict that decides the exit status comes first, and its cause before what it entails: Postfix reads the code at
+// the very beginning.
+void say_failures(const std::vector<Verdict>& verdicts, int code) {
+    const auto say_those = [&](const auto& chosen) {
+        for (const Verdict& verdict : verdicts)
+            if (verdict.outcome != Outcome::delivered && chosen(verdict)) say(verdict.outcome, verdict.text);
+    };
+    const auto decides = [&](const Verdict& verdict) { return row_of(verdict.outcome).exit_code == code; };
+    say_those([&](const Verdict& verdict) { return decides(verdict) && !verdict.with_others; });
+    say_those([&](const Verdict& verdict) { return !decides(verdict); });
+    say_those([&](const Verdict& verdict) { return verdict.with_others; });
+}
+
 int deliver(const DeliverOptions& options) {
-    auto envelope = make_envelope(options, [](const char* name) -> const char* {
+    auto described = make_envelope(options, [](const char* name) -> const char* {
         return std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread, and nothing changes the environment
     });
-    if (!envelope) return fail(envelope.error());
-    envelope->session = session_name();
+    if (!described) return fail(described.error());
+    Envelope& envelope = described->envelope;
+    envelope.session = session_name();
 
     auto config = load_config(options.config_path, options.overrides);
     if (!config) return fail(config.error());
     const auto span = config->duration("delivery.deadline");
-    arm_deadline(span);
+    ::signal(SIGALRM, on_deadline);
+    arm_timer(span);
     // What can be given a deadline ends a little earlier and cleans up after itself.
     const Deadline deadline = Deadline::in(span - span / 10);
 
     const std::string_view target = config->text("log.target");
     // On stderr the MTA wants to read nothing but why a delivery failed.
-    auto logging =
-        open_log("roost-deliver", target, target == "stderr" ? LogLevel::error : log_level(config->text("log.level")));
+    auto logging = open_log("roost-deliver", target,
+                            target == "stderr" ? LogLevel::nothing : log_level(config->text("log.level")));
     if (!logging) return fail(logging.error());
+    if (!described->warning.empty()) log(LogLevel::warning, described->warning);
 
     auto instance = Instance::open(*std::move(config), SqlUserDb::Use::once);
     if (!instance) return fail(instance.error());
     auto message = read_message((*instance)->files(), options, (*instance)->config(), deadline);
     if (!message) return fail(message.error());
-    if (!envelope->sender) envelope->sender = message->from_line_sender();
+    if (!envelope.sender) envelope.sender = message->from_line_sender();
 
     const std::vector<Verdict> verdicts =
-        (*instance)->store().deliver(*envelope, *message, deadline, MailStore::Together::yes);
-    const int code = exit_code(verdicts);
-    for (std::size_t i = 0; i < verdicts.size(); ++i) {
-        log_verdict(*envelope, envelope->recipients[i], &*message, verdicts[i],
-                    {pipe_code(verdicts[i].outcome), {}, {}});
-        // The verdict that decides the exit status comes first: Postfix reads the code at the very beginning.
-        if (row_of(verdicts[i].outcome).exit_code == code && code != 0) say(verdicts[i].outcome, verdicts[i].text);
-    }
-    for (const Verdict& verdict : verdicts)
-        if (verdict.outcome != Outcome::delivered && row_of(verdict.outcome).exit_code != code)
-            say(verdict.outcome, verdict.text);
-    publish(**instance, verdicts, code);
+        (*instance)->store().deliver(envelope, *message, deadline, MailStore::Together::yes, [] { visible = 1; });
+    decided = exit_code(verdicts);
+    say_failures(verdicts, decided);
+    limit_rest(**instance);
+    for (std::size_t i = 0; i < verdicts.size(); ++i)
+        log_verdict(envelope, envelope.recipients[i], &*message, verdicts[i], {pipe_code(verdicts[i].outcome), {}, {}});
+    publish(**instance, verdicts);
     // The process ends now, and the kernel lets go of everything faster than destructors do; only a database that was
     // written to, for a new mailbox, wants to be closed.
     if (std::none_of(verdicts.begin(), verdicts.end(), [](const Verdict& verdict) { return verdict.created; }))
         [[maybe_unused]]
         static const Instance* const left = instance->release();
-    return code;
+    return decided;
 }
 
 int run(int argc, char** argv) {
@@ -224,6 +245,7 @@ int main(int argc, char** argv) {
     try {
         return roost::run(argc, argv);
     } catch (const std::exception& e) {  // out of memory, a fault of ours: the MTA keeps the mail
+        if (roost::decided >= 0) return roost::decided;
         std::fprintf(stderr, "4.3.0 roost-deliver failed: %s\n", e.what());
         return roost::kExitTemporary;
     }

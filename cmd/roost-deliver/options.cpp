@@ -60,7 +60,7 @@ std::optional<Recipient> recipient_of(Environment environment) {
     } else {
         return std::nullopt;
     }
-    if (!whole.empty()) recipient.delivered_to = whole;
+    if (!whole.empty()) recipient.delivered_to = without_brackets(whole);
     std::string detail = value("EXTENSION");
     // Exim's suffix comes with its separator.
     if (detail.empty() && value("LOCAL_PART_SUFFIX").size() > 1) detail = value("LOCAL_PART_SUFFIX").substr(1);
@@ -68,6 +68,13 @@ std::optional<Recipient> recipient_of(Environment environment) {
     const std::string original = value("ORIGINAL_RECIPIENT");
     if (!original.empty()) recipient.original = original;
     return recipient;
+}
+
+// For what goes into a header field.
+Result<void> check_shown(const std::string& what, const std::string& text) {
+    if (std::none_of(text.begin(), text.end(), is_control)) return {};
+    constexpr std::size_t kShown = 64;
+    return usage_error(what + " '" + printable(text.substr(0, kShown)) + "'", "it has a control character");
 }
 
 }  // namespace
@@ -164,8 +171,9 @@ std::string option_list() {
     return out;
 }
 
-Result<Envelope> make_envelope(const DeliverOptions& options, Environment environment) {
-    Envelope envelope;
+Result<Described> make_envelope(const DeliverOptions& options, Environment environment) {
+    Described out;
+    Envelope& envelope = out.envelope;
     for (const std::string& user : options.users) {
         Recipient recipient;
         recipient.address = user;
@@ -177,24 +185,27 @@ Result<Envelope> make_envelope(const DeliverOptions& options, Environment enviro
     for (Recipient& recipient : envelope.recipients) {
         recipient.address = std::string(without_brackets(recipient.address));
         if (options.original) recipient.original = options.original;
-        if (options.final_recipient) recipient.delivered_to = options.final_recipient;
+        if (recipient.address.empty()) return usage_error("option -d", "the recipient is empty");
+        if (options.final_recipient && !options.final_recipient->empty())
+            recipient.delivered_to = without_brackets(*options.final_recipient);
         recipient.folder = options.folder;
         if (!recipient.delivered_to) continue;
-        // It goes into a header field, so it must be an address; whose mailbox it is was said elsewhere.
-        auto shown = parse_sender(*recipient.delivered_to);
-        if (!shown) return std::move(shown).error();
-        recipient.delivered_to = *std::move(shown);
+        if (auto shown = check_shown("recipient", *recipient.delivered_to); !shown) return std::move(shown).error();
     }
     std::optional<std::string> given = options.sender;
     if (!given)
         if (const char* text = environment("SENDER")) given = text;
     if (given) {
+        if (auto shown = check_shown("sender", *given); !shown) return std::move(shown).error();
         auto sender = parse_sender(*given);
-        if (!sender) return std::move(sender).error();
-        // Postfix's pipe(8) and local(8) say MAILER-DAEMON for the null sender.
-        envelope.sender = *sender == "MAILER-DAEMON" ? "" : *std::move(sender);
+        if (!sender) {
+            out.warning = sender.error().text() + ": no Return-Path is written";
+        } else {
+            // Postfix's pipe(8) and local(8) say MAILER-DAEMON for the null sender.
+            envelope.sender = *sender == "MAILER-DAEMON" ? "" : *std::move(sender);
+        }
     }
-    return envelope;
+    return out;
 }
 
 }  // namespace roost

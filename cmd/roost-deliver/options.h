@@ -35,9 +35,14 @@ std::string option_list();
 // Looks up a variable of the environment; null if it is not set.
 using Environment = const char* (*)(const char* name);
 
+struct Described {
+    Envelope envelope;
+    std::string warning;  // what could not be used; empty if all could
+};
 // The envelope: from the flags, and where a flag is absent from the MTA's environment: RECIPIENT, LOCAL_PART or LOCAL,
-// DOMAIN, EXTENSION or LOCAL_PART_SUFFIX, ORIGINAL_RECIPIENT, SENDER. The sender stays empty if neither tells; the
-// message's "From " line may. Errors (malformed): no recipient, a malformed sender.
-Result<Envelope> make_envelope(const DeliverOptions& options, Environment environment);
+// DOMAIN, EXTENSION or LOCAL_PART_SUFFIX, ORIGINAL_RECIPIENT, SENDER. The sender stays unset if neither tells, or if it
+// is none that a Return-Path field can show: an odd one is no reason to hold mail back. The message's "From " line may
+// tell it then. Errors (malformed): no recipient, control characters in what the MTA says.
+Result<Described> make_envelope(const DeliverOptions& options, Environment environment);
 
 }  // namespace roost

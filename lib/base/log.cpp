@@ -26,6 +26,7 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
         case LogLevel::warning:
             return spdlog::level::warn;
         case LogLevel::error:
+        case LogLevel::nothing:
             break;
     }
     return spdlog::level::err;

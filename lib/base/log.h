@@ -8,7 +8,7 @@
 
 namespace roost {
 
-enum class LogLevel { debug, info, warning, error };
+enum class LogLevel { debug, info, warning, error, nothing };  // nothing: for open_log only
 
 // Sets where the log goes: "stderr", "syslog" (facility mail) or a file's absolute path, opened for appending.
 // Until it is called, warnings and errors go to stderr. `ident` is the program's name. Called again, it opens a log

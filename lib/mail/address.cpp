@@ -1,5 +1,7 @@
 #include "mail/address.h"
 
+#include <utility>
+
 #include "base/text.h"
 
 namespace roost {
@@ -47,8 +49,9 @@ Result<Address> parse_address(std::string_view text) {
     auto checked = check("address", bare);
     if (!checked) return std::move(checked).error();
     const std::size_t at = bare.rfind('@');
-    const std::string_view local = bare.substr(0, at);
-    Address out{lower(unquoted(local)), at == std::string_view::npos ? "" : lower(bare.substr(at + 1))};
+    std::string local = unquoted(bare.substr(0, at));
+    Address out{lower(local), at == std::string_view::npos ? "" : lower(bare.substr(at + 1)), {}};
+    out.written = std::move(local);
     if (out.local.empty()) return malformed("address", text, "it has no local part");
     if (at != std::string_view::npos && out.domain.empty()) return malformed("address", text, "it has no domain");
     return out;
@@ -58,15 +61,24 @@ Result<std::string> parse_sender(std::string_view text) {
     const std::string_view bare = without_brackets(text);
     auto checked = check("sender", bare);
     if (!checked) return std::move(checked).error();
-    if (bare.find_first_of("<>") != std::string_view::npos && !bare.starts_with('"'))
-        return malformed("sender", text, "it has an angle bracket inside");
+    bool quoted = false;
+    for (std::size_t i = 0; i < bare.size(); ++i) {
+        if (quoted && bare[i] == '\\') {
+            ++i;
+        } else if (bare[i] == '"') {
+            quoted = !quoted;
+        } else if (!quoted && (bare[i] == '<' || bare[i] == '>' || bare[i] == ' ')) {
+            return malformed("sender", text, "it has a blank or an angle bracket inside");
+        }
+    }
     return std::string(bare);
 }
 
-Split split_detail(std::string_view local, std::string_view separators) {
-    const std::size_t at = separators.empty() ? std::string_view::npos : local.find_first_of(separators, 1);
-    if (at == std::string_view::npos) return {std::string(local), {}};
-    return {std::string(local.substr(0, at)), std::string(local.substr(at + 1))};
+Split split_detail(const Address& address, std::string_view separators) {
+    const std::size_t at = separators.empty() ? std::string::npos : address.local.find_first_of(separators, 1);
+    if (at == std::string::npos) return {address, {}};
+    return {{address.local.substr(0, at), address.domain, address.written.substr(0, at)},
+            address.written.substr(at + 1)};
 }
 
 }  // namespace roost

@@ -15,6 +15,7 @@ inline constexpr std::size_t kMaxAddress = 320;
 struct Address {
     std::string local;
     std::string domain;
+    std::string written;  // `local` in the case that it was written in
 
     // "local@domain", or "local".
     std::string text() const;
@@ -27,15 +28,16 @@ std::string_view without_brackets(std::string_view text);
 // empty, over kMaxAddress, control characters. Quoted local parts lose their quotes (RFC 5321 section 4.1.2).
 Result<Address> parse_address(std::string_view text);
 
-// Reads a reverse-path: as parse_address but with case kept, and "" or "<>" for the null reverse-path (RFC 5321
-// section 4.5.5). Returns it without brackets.
+// Reads a reverse-path, "" or "<>" being the null one (RFC 5321 section 4.5.5). Returns it without brackets. Errors
+// (malformed): over kMaxAddress; control characters; a blank or an angle bracket outside of quotes.
 Result<std::string> parse_sender(std::string_view text);
 
 struct Split {
-    std::string base;
-    std::string detail;  // empty if there is none
+    Address base;
+    std::string detail;  // in its own case; empty if there is none
 };
-// Splits a local part at the first of `separators` that is neither its first character nor absent (RFC 5233 section 2).
-Split split_detail(std::string_view local, std::string_view separators);
+// Splits the local part at the first of `separators` that is not its first character, if there is one (RFC 5233
+// section 2).
+Split split_detail(const Address& address, std::string_view separators);
 
 }  // namespace roost

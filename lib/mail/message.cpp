@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "mail/address.h"
 
 namespace roost {
 namespace {
@@ -55,13 +56,21 @@ TraceInfo read_trace(std::string_view head) {
     return trace;
 }
 
-// The sender in an mbox "From sender date" line.
-std::string from_line_sender(std::string_view line) {
+// The sender in an mbox "From sender date" line; nothing if what stands there is none. A quoted blank does not end it.
+std::optional<std::string> from_line_sender(std::string_view line) {
     line.remove_prefix(std::string_view("From ").size());
-    std::string sender(trim(line).substr(0, trim(line).find_first_of(" \t\r\n")));
-    const bool clean = std::none_of(sender.begin(), sender.end(), is_control) && sender.size() <= 320;
+    line = trim(line);
+    bool quoted = false;
+    std::size_t end = 0;
+    while (end < line.size() && (quoted || (line[end] != ' ' && line[end] != '\t'))) {
+        if (line[end] == '"') quoted = !quoted;
+        end += quoted && line[end] == '\\' ? 2 : 1;
+    }
+    const std::string_view word = line.substr(0, end);
+    auto sender = parse_sender(word);
+    if (!sender || word.empty()) return std::nullopt;
     // MAILER-DAEMON stands for the null sender in mbox files and in Postfix's pipe(8).
-    return !clean || sender == "MAILER-DAEMON" ? "" : sender;
+    return *sender == "MAILER-DAEMON" ? "" : *std::move(sender);
 }
 
 std::uint64_t count_bare_newlines(std::string_view bytes, char& last) {

@@ -39,7 +39,7 @@ public:
     std::uint64_t size() const { return size_; }
     // How many LF are not preceded by CR: what the size grows by when every line ends in CRLF.
     std::uint64_t bare_newlines() const { return bare_newlines_; }
-    // The sender of a leading "From " line, if there was one ("" for the null sender).
+    // The sender of a leading "From " line, if there was one with a sender ("" for the null sender).
     const std::optional<std::string>& from_line_sender() const { return from_line_sender_; }
     const TraceInfo& trace() const { return trace_; }
 

@@ -8,7 +8,7 @@ namespace roost {
 namespace {
 
 constexpr const char* kHint =
-    "nothing more is delivered to this volume: check the disk and its file system, then restart roostd";
+    "check the disk and its file system, then restart roostd: until then it delivers nothing more to this volume";
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -77,20 +78,25 @@ struct Work {
 // recipients that it ends, and goes on with the others.
 class DeliveryRun {
 public:
-    DeliveryRun(const MailStore::Parts& parts, const Envelope& envelope, const Message& message, Deadline deadline)
-        : parts_(parts), envelope_(envelope), message_(message), deadline_(deadline) {}
+    DeliveryRun(const MailStore::Parts& parts, const Envelope& envelope, const Message& message, Deadline deadline,
+                MailStore::Together together, std::function<void()> publishing)
+        : parts_(parts),
+          envelope_(envelope),
+          message_(message),
+          deadline_(deadline),
+          together_(together == MailStore::Together::yes),
+          publishing_(std::move(publishing)) {}
 
-    std::vector<Verdict> run(std::vector<Routing> routings, MailStore::Together together) {
+    std::vector<Verdict> run(std::vector<Routing> routings) {
         work_.reserve(routings.size());
         for (std::size_t i = 0; i < routings.size(); ++i) find(envelope_.recipients[i], std::move(routings[i]));
         complete();
         admit();
         prepare();
-        const bool nothing =
-            together == MailStore::Together::yes &&
-            std::any_of(work_.begin(), work_.end(), [](const Work& w) { return is_temporary(w.verdict.outcome); });
-        if (nothing) {
-            give_up();
+        if (nobody_shall_get_it()) {
+            // Nothing is visible yet; what was prepared goes.
+            for (Work& work : work_)
+                if (work.alive()) work.end(held_up());
         } else {
             commit();
         }
@@ -201,11 +207,23 @@ private:
         return out;
     }
 
+    bool nobody_shall_get_it() const {
+        return together_ && std::any_of(work_.begin(), work_.end(),
+                                        [](const Work& work) { return is_temporary(work.verdict.outcome); });
+    }
+
+    static Verdict held_up() {
+        Verdict out = refused(Outcome::trouble, "not delivered, since another recipient's delivery failed for now");
+        out.with_others = true;
+        return out;
+    }
+
     // Makes the group safe and visible. When a sync of the whole group fails, nobody knows what reached the disk: each
-    // recipient is told to try again, and what is visible is taken back, so that the next try doubles nothing.
+    // recipient is told to try again.
     void commit() {
         Group before = group();
         auto settled = settle(before, &Durability::before_publish);
+        if (settled && publishing_) publishing_();
         for (Work* work : before.works) {
             if (settled) {
                 publish(*work);
@@ -214,13 +232,19 @@ private:
             }
         }
         Group after = group();
+        if (nobody_shall_get_it()) return take_back(after, held_up());
         settled = settle(after, &Durability::after_publish);
-        if (settled) return;
-        for (Work* work : after.works) {
+        if (!settled) take_back(after, failed(settled.error()));
+    }
+
+    // What is visible goes, so that the next try doubles nothing. What publish() itself has committed stays.
+    void take_back(const Group& group, const Verdict& why) {
+        for (Work* work : group.works) {
+            if (work->pending->plan().after.empty()) continue;
             if (auto gone = work->pending->withdraw(); !gone) log(LogLevel::warning, gone.error().text());
             parts_.durability.forget(*work->pending);
             parts_.accounts.withdrawn(*work->user);
-            work->fail(settled.error());
+            work->end(why);
         }
     }
 
@@ -247,13 +271,6 @@ private:
         }
     }
 
-    // Nothing is visible yet; what was prepared goes.
-    void give_up() {
-        for (Work& work : work_)
-            if (work.alive())
-                work.end(refused(Outcome::trouble, "not delivered, since another recipient's delivery failed for now"));
-    }
-
     std::string header_for(const Recipient& recipient) {
         std::string header;
         const TraceInfo& trace = message_.trace();
@@ -273,6 +290,8 @@ private:
     const Envelope& envelope_;
     const Message& message_;
     Deadline deadline_;
+    const bool together_;
+    const std::function<void()> publishing_;
     std::vector<Work> work_;
     std::string received_;  // one for all recipients, so that their copies can be equal
 };
@@ -280,16 +299,16 @@ private:
 }  // namespace
 
 std::vector<Verdict> MailStore::deliver(const Envelope& envelope, std::vector<Routing> routings, const Message& message,
-                                        Deadline deadline, Together together) {
-    return DeliveryRun(parts_, envelope, message, deadline).run(std::move(routings), together);
+                                        Deadline deadline, Together together, std::function<void()> publishing) {
+    return DeliveryRun(parts_, envelope, message, deadline, together, std::move(publishing)).run(std::move(routings));
 }
 
 std::vector<Verdict> MailStore::deliver(const Envelope& envelope, const Message& message, Deadline deadline,
-                                        Together together) {
+                                        Together together, std::function<void()> publishing) {
     std::vector<Routing> routings;
     routings.reserve(envelope.recipients.size());
     for (const Recipient& recipient : envelope.recipients) routings.push_back(route(recipient));
-    return deliver(envelope, std::move(routings), message, deadline, together);
+    return deliver(envelope, std::move(routings), message, deadline, together, std::move(publishing));
 }
 
 Result<Receipt> MailStore::put(const User& user, const Message& message) {
@@ -338,10 +357,12 @@ Routing MailStore::find_route(const Recipient& recipient) {
     std::string detail = recipient.detail.value_or("");
     auto record = parts_.db.find(address->text());
     if (!record) return {std::nullopt, failed(record.error())};
-    const Split split = split_detail(address->local, parts_.config.text("delivery.detail-separators"));
-    if (!*record && split.base != address->local) {
-        record = parts_.db.find(Address{split.base, address->domain}.text());
+    const Split split = split_detail(*address, parts_.config.text("delivery.detail-separators"));
+    bool is_detailed = !detail.empty();  // the address itself
+    if (!*record && split.base.local != address->local) {
+        record = parts_.db.find(split.base.text());
         if (!record) return {std::nullopt, failed(record.error())};
+        is_detailed = is_detailed || !split.detail.empty();
         if (detail.empty()) detail = split.detail;
     }
     const std::string shown = printable(recipient.address);
@@ -355,11 +376,11 @@ Routing MailStore::find_route(const Recipient& recipient) {
     if (detail.empty() && recipient.original) {
         // The tag that the sender wrote, before an alias took it away.
         if (auto original = parse_address(*recipient.original))
-            detail = split_detail(original->local, parts_.config.text("delivery.detail-separators")).detail;
+            detail = split_detail(*original, parts_.config.text("delivery.detail-separators")).detail;
     }
     if (!detail.empty() && user->settings().text("delivery.detail") == "ignore") {
-        // Only a detail in the address itself makes it another address than the user's.
-        if (split.base != address->local && name == Address{split.base, address->domain}.text())
+        // Only a detail of the address itself makes it another address than the user's.
+        if (is_detailed)
             return {std::nullopt, refused(Outcome::no_such_user, "no such user: " + shown, std::move(name))};
         detail.clear();
     }

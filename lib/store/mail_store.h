@@ -11,6 +11,7 @@
 #include "user/user_db.h"
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct Verdict {
     bool created = false;          // this delivery made the mailbox
     bool creation_failed = false;  // it tried to
     bool again = false;            // the recipient was given before: that one's verdict, told once more
+    bool with_others = false;      // nothing is wrong with this one: another one's failure holds it up
     bool watched = false;  // if delivered: its usage is to be looked at afterwards, for a warning or for other services
     Spent spent;
 };
@@ -64,8 +66,8 @@ public:
     // Whether one recipient's temporary failure may stand beside another one's success.
     enum class Together {
         no,   // each recipient has a reply of its own (LMTP)
-        yes,  // one exit status for all: on temporary trouble before anything is visible, nothing is delivered, so that
-              // the MTA's next try duplicates nothing
+        yes,  // one exit status for all: on temporary trouble nothing is delivered, and what is visible already is
+              // taken back, so that the MTA's next try duplicates nothing
     };
 
     // Looks a recipient up: the whole address first, then without its detail. No side effect.
@@ -79,10 +81,11 @@ public:
     // verdict means that the message survives a power cut. `routings`: what route() said of each of the envelope's
     // recipients, moments ago.
     std::vector<Verdict> deliver(const Envelope& envelope, std::vector<Routing> routings, const Message& message,
-                                 Deadline deadline, Together together);
-    // The same, for recipients that nobody looked up before.
-    std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline,
-                                 Together together);
+                                 Deadline deadline, Together together, std::function<void()> publishing = {});
+    // The same, for recipients that nobody looked up before. `publishing` is called when something is about to become
+    // visible.
+    std::vector<Verdict> deliver(const Envelope& envelope, const Message& message, Deadline deadline, Together together,
+                                 std::function<void()> publishing = {});
 
     // Puts a message of our own into the INBOX of a user who has a mailbox, whatever the limits say. Safe from a power
     // cut when it returns.

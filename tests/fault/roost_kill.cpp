@@ -10,6 +10,7 @@
 //   --fail ERRNO   instead of killing: the call, one of those that --changes counts, is not carried out and returns
 //                  that error; standard output and error never fail
 //   --on           with --fail: so does every counted call after it
+//   --signal S     instead of killing: the command is sent the signal of that number, and the call goes on
 //   --short        instead of killing: a write of the N-th call does half of what was asked
 //   --list         report every counted call
 //   --report FILE  lines "call N NAME OBJECT" (the one that was hit, with --list each), "count N", "status N" or
@@ -52,6 +53,7 @@ struct Options {
     std::string under;
     std::string after;
     std::optional<int> fail;
+    std::optional<int> signal;
     bool on = false;
     bool make_short = false;
     bool list = false;
@@ -92,6 +94,8 @@ Options read_options(int argc, char** argv) {
             options.after = value();
         } else if (flag == "--fail") {
             options.fail = read_errno(value());
+        } else if (flag == "--signal") {
+            options.signal = std::stoi(std::string(value()));
         } else if (flag == "--on") {
             options.on = true;
         } else if (flag == "--short") {
@@ -280,6 +284,8 @@ private:
         } else if (hit && options_.make_short && call != nullptr) {
             const auto length = static_cast<std::size_t>(call->short_length);
             poke(pid, kArgumentRegisters[length], std::max<std::uint64_t>(info.entry.args[length] / 2, 1));
+        } else if (hit && options_.signal) {
+            ::kill(main_, *options_.signal);
         } else if (hit) {
             poke(pid, kNumberRegister, kNoCall);
             for (const auto& each : tasks_) ::kill(each.first, SIGKILL);

@@ -30,10 +30,11 @@ void try_address(std::string_view text) {
               "an address that is read again is the same");
     }
     for (const std::string_view separators : {"+", "+-", "", "@"}) {
-        const Split split = split_detail(address->local, separators);
-        check(!split.base.empty(), "a detail leaves a base");
-        check(split.detail.empty() ? address->local.starts_with(split.base)
-                                   : split.base.size() + 1 + split.detail.size() == address->local.size(),
+        const Split split = split_detail(*address, separators);
+        const std::string& base = split.base.local;
+        check(!base.empty() && lower(split.base.written) == base, "a detail leaves a base");
+        check(split.detail.empty() ? address->local.starts_with(base)
+                                   : base.size() + 1 + split.detail.size() == address->local.size(),
               "base and detail make the local part");
     }
 }
@@ -42,7 +43,8 @@ void try_sender(std::string_view text) {
     const auto sender = parse_sender(text);
     if (!sender) return;
     check(!has_control(*sender) && sender->size() <= kMaxAddress, "a sender is clean and short");
-    check(sender->starts_with('"') || sender->find_first_of("<>") == std::string::npos, "a sender has no brackets");
+    check(sender->find('"') != std::string::npos || sender->find_first_of("<> ") == std::string::npos,
+          "what is not quoted has no bracket and no blank");
 }
 
 void try_folder(std::string_view text) {

@@ -57,7 +57,7 @@ def test_unknown_user_exits_67(alice):
     assert not list(alice.mail.iterdir())
 
 
-@pytest.mark.parametrize("name", ["", "@example.org", "alice@", "a" * 400 + "@example.org", "../../x@example.org",
+@pytest.mark.parametrize("name", ["@example.org", "alice@", "a" * 400 + "@example.org", "../../x@example.org",
                                   "alice\n@example.org", "alice@example.org/../../x", "ällice@example.org", "%n%s@x"])
 def test_address_that_nobody_can_have_exits_67(alice, name):
     result = alice.deliver(name)
@@ -171,6 +171,63 @@ def test_sender_becomes_return_path(alice, sender, shown):
 def test_unknown_sender_writes_no_return_path(alice):
     assert alice.deliver(ALICE).returncode == 0
     assert b"Return-Path" not in alice.message(ALICE)
+
+
+@pytest.mark.parametrize("sender", ["a b@example.net", "a<b@example.net", "a@example.net>", "x" * 321])
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_a_sender_that_cannot_be_shown_is_left_out_and_logged(alice, sender, how):
+    alice.configure(log__target=alice.log)
+    given = ([], {"SENDER": sender}) if how == "environment" else (["-f", sender], None)
+    result = alice.deliver(ALICE, SAMPLE, *given[0], env=given[1])
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"Return-Path" not in alice.message(ALICE)
+    assert f"sender '{sender[:64]}': " in alice.log.read_text()
+
+
+@pytest.mark.parametrize("flags, env, word", [
+    (["-d", ALICE, "-f", "a\nX-Evil: 1@example.net"], {}, b"sender"), (["-d", ALICE, "-r", "a\nX-Evil: 1"], {}, b"recipient"),
+    (["-d", ALICE], {"SENDER": "a\rX-Evil: 1"}, b"sender"), ([], {"RECIPIENT": "alice\n@example.org", "LOCAL": "alice"}, b"recipient"),
+    (["-d", ""], {}, b"recipient"), (["-d", "<>"], {}, b"recipient"),
+])
+def test_what_no_header_field_or_mailbox_can_be_made_of_is_a_temporary_failure(alice, flags, env, word):
+    result = alice.deliver(None, SAMPLE, *flags, env=env)
+    assert result.returncode == 75
+    assert result.stderr.startswith(b"4.5.4 ") and word in result.stderr
+    assert not alice.maildir(ALICE).exists()
+
+
+def test_an_empty_final_recipient_is_none(alice):
+    assert alice.deliver(ALICE, SAMPLE, "-r", "").returncode == 0
+    assert f"Delivered-To: {ALICE}\n".encode() in alice.message(ALICE)
+
+
+@pytest.mark.parametrize("how", ["address", "original", "environment"])
+def test_a_detail_keeps_its_case(alice, how):
+    flags, env = {
+        "address": (["-d", "Alice+Lists.New@example.org"], {}), "original": (["-d", ALICE, "-a", "Team+Lists.New@example.org"], {}),
+        "environment": ([], {"LOCAL_PART": "Alice", "DOMAIN": "example.org", "EXTENSION": "Lists.New"}),
+    }[how]
+    assert alice.deliver(None, SAMPLE, *flags, env=env).returncode == 0
+    assert len(alice.messages(ALICE, "Lists.New")) == 1
+
+
+def test_no_mail_for_addresses_with_a_detail_however_the_mta_gives_it(alice):
+    alice.configure(delivery__detail="ignore")
+    for flags, env in ((["-d", "alice+x@example.org"], {}), ([], EXIM | {"EXTENSION": "x"}), ([], EXIM | {"LOCAL_PART_SUFFIX": "+x"})):
+        result = alice.deliver(None, SAMPLE, *flags, env=env)
+        assert (result.returncode, result.stderr[:6]) == (67, b"5.1.1 ")
+    # It is the address of an alias that has one.
+    assert alice.deliver(ALICE, SAMPLE, "-a", "team+x@example.org").returncode == 0
+    assert len(alice.messages(ALICE)) == 1
+
+
+def test_the_cause_comes_before_what_it_entails(alice):
+    alice.add(BOB)
+    alice.sql("UPDATE users SET settings='no JSON' WHERE name=?", (BOB,))
+    result = alice.deliver(None, SAMPLE, "-d", ALICE, "-d", BOB)
+    assert result.returncode == 75
+    first, second = result.stderr.splitlines()
+    assert BOB.encode() in first and b"another recipient" in second
 
 
 @pytest.mark.parametrize("line, shown", [

@@ -13,6 +13,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 
 import pytest
 
@@ -282,6 +283,26 @@ def test_on_a_volume_that_fails_from_some_point_on_it_delivers_nothing_and_the_n
     bench = Bench(tmp_path, case)
     how = ("--fail", "EROFS", "--under", "/mail/")
     bench.each(range(1, bench.count(*how) + 1), check_failed_for_good, *how, "--on")
+
+
+def check_ended(rig, status, stderr, _report):
+    """A signal ended the delivery before anything was visible, or it went on to the end."""
+    assert status in (0, 75)
+    assert stderr == ("" if status == 0 else "4.3.2 the delivery was ended by a signal\n")
+    assert rig.visible() == {**rig.before, **({rig.message: 1} if status == 0 else {})}
+    rig.deliver(NEXT if status == 0 else rig.message, *rig.case.flags)
+    assert rig.visible() == {**rig.before, rig.message: 1, **({NEXT: 1} if status == 0 else {})}
+    rig.check_tidy()
+
+
+@cases(FIRST[:1], AGAIN)
+def test_a_signal_at_any_system_call_ends_it_before_the_message_is_visible_or_not_at_all(tmp_path, case):
+    bench = Bench(tmp_path, case)
+    count = bench.count()
+    step = 1 if ALL else max(count // SAMPLES, 1)
+    # The last calls are those that follow the first visible trace.
+    points = sorted({*range(1, count + 1, step), *range(max(count - SAMPLES, 1), count + 1)})
+    bench.each(points, check_ended, "--signal", str(int(signal.SIGTERM)))
 
 
 def check_delivered(rig, status, stderr, _report):

@@ -36,7 +36,8 @@ def wait_until_read(process):
         fcntl.ioctl(process.stdin, termios.FIONREAD, left)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGSTKFLT", "SIGXCPU",
+                                  "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"])
 def test_a_signal_that_ends_it_is_a_temporary_failure(alice, name):
     process = start(alice)
     process.stdin.write(SAMPLE)
@@ -46,6 +47,27 @@ def test_a_signal_that_ends_it_is_a_temporary_failure(alice, name):
     _, stderr = process.communicate()
     assert process.returncode == 75
     assert stderr.startswith(b"4.3.2 ")
+    assert alice.messages("alice@example.org") == []
+
+
+@pytest.mark.parametrize("name", ["SIGABRT", "SIGSYS"])  # a sanitizer reports others itself
+def test_a_fault_is_a_temporary_failure(alice, name):
+    process = start(alice)
+    process.stdin.write(SAMPLE)
+    process.stdin.flush()
+    wait_until_read(process)
+    process.send_signal(getattr(signal, name))
+    _, stderr = process.communicate()
+    assert process.returncode == 75
+    assert stderr.startswith(b"4.3.0 ")
+    assert alice.messages("alice@example.org") == []
+
+
+def test_a_closed_standard_input_is_no_empty_message(alice):
+    process = start(alice, preexec_fn=lambda: os.close(0))
+    _, stderr = process.communicate()
+    assert process.returncode == 75
+    assert stderr.startswith(b"4.3.0 cannot read the message: ")
     assert alice.messages("alice@example.org") == []
 
 
@@ -96,11 +118,13 @@ def test_a_message_without_end_is_a_temporary_failure_before_the_deadline(alice)
     assert alice.messages("alice@example.org") == []
 
 
-def test_it_ends_by_the_deadline_even_where_nothing_can_be_given_one(alice):
+@pytest.mark.parametrize("blocked", [[], [signal.SIGALRM]])
+def test_it_ends_by_the_deadline_even_where_nothing_can_be_given_one(alice, blocked):
     alice.configure(delivery__deadline="1s")
     fifo = alice.path / "fifo"
     os.mkfifo(fifo)
-    process = start(alice, "-p", str(fifo))  # open(2) of a FIFO waits for a writer
+    process = start(alice, "-p", str(fifo),  # open(2) of a FIFO waits for a writer
+                    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, blocked))
     process.wait(timeout=60)
     assert process.returncode == 75
     assert b"delivery.deadline" in process.stderr.read()

@@ -54,6 +54,7 @@ public:
     std::vector<std::string> events;
     std::string fail_prepare;  // the user whose prepare fails
     std::string fail_publish;
+    bool commits_itself = false;
     int twins = 0;
     int nameless = 0;
 
@@ -94,7 +95,9 @@ private:
     class Staged : public Pending {
     public:
         Staged(MemoryMda& mda, std::string user, Folder folder, std::string bytes)
-            : mda_(mda), user_(std::move(user)), folder_(std::move(folder)), bytes_(std::move(bytes)) {}
+            : mda_(mda), user_(std::move(user)), folder_(std::move(folder)), bytes_(std::move(bytes)) {
+            if (!mda_.commits_itself) plan_.after.push_back({-1, user_});
+        }
         const SyncPlan& plan() const override { return plan_; }
         Result<Receipt> publish() override {
             mda_.events.push_back("publish " + user_);
@@ -175,7 +178,8 @@ struct Fixture {
 
     std::vector<Verdict> deliver(const std::vector<std::string>& users,
                                  MailStore::Together together = MailStore::Together::no,
-                                 const std::string& text = "Subject: x\n\nbody\n") {
+                                 const std::string& text = "Subject: x\n\nbody\n",
+                                 std::function<void()> publishing = {}) {
         Envelope envelope;
         envelope.sender = "s@example.com";
         for (const std::string& user : users) {
@@ -183,7 +187,8 @@ struct Fixture {
             recipient.address = user;
             envelope.recipients.push_back(recipient);
         }
-        return store.deliver(envelope, Message::from_text(text), Deadline::in(std::chrono::seconds(10)), together);
+        return store.deliver(envelope, Message::from_text(text), Deadline::in(std::chrono::seconds(10)), together,
+                             std::move(publishing));
     }
     std::size_t stored(const std::string& box) { return mda.boxes[box].size(); }
 };
@@ -257,6 +262,29 @@ TEST_CASE("together: one recipient's temporary trouble keeps everything invisibl
     CHECK(verdicts[0].outcome == Outcome::delivered);
     CHECK(verdicts[1].outcome == Outcome::no_such_user);
     CHECK(f.stored("a@x/INBOX") == 2);
+}
+
+TEST_CASE("together: a publish that fails has the others taken back, unless they committed themselves") {
+    Fixture f;
+    f.db.add("a@x");
+    f.db.add("b@x");
+    f.db.add("c@x");
+    f.mda.fail_publish = "b@x";
+    f.mda.commits_itself = GENERATE(false, true);
+    int told = 0;
+    const auto publishing = [&] {
+        ++told;
+        CHECK(f.mda.boxes.empty());
+    };
+    const auto verdicts = f.deliver({"a@x", "b@x", "c@x"}, MailStore::Together::yes, "x", publishing);
+    CHECK(told == 1);
+    CHECK(verdicts[1].text.find("cannot move") != std::string::npos);
+    CHECK_FALSE(verdicts[1].with_others);
+    for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
+        CHECK((verdicts[i].outcome == Outcome::delivered) == f.mda.commits_itself);
+        CHECK(verdicts[i].with_others != f.mda.commits_itself);
+    }
+    CHECK(f.mda.boxes.size() == (f.mda.commits_itself ? 2 : 0));
 }
 
 TEST_CASE("a publish that fails is that recipient's trouble alone") {

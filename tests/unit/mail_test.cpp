@@ -65,15 +65,21 @@ TEST_CASE("a sender keeps its case, the null sender is a sender, header injectio
     CHECK(*parse_sender("Bob@Example.org") == "Bob@Example.org");
     CHECK_FALSE(parse_sender("a@b\nX-Evil: 1"));
     CHECK_FALSE(parse_sender("a@b>\t<c"));
+    for (const char* odd : {R"("a <b> c"@x)", R"("\"> "@x)"}) CHECK(*parse_sender(odd) == odd);
+    for (const char* none : {"a b@c", "a<b@c", R"("a" b@c)", R"("\"<@x">)"}) CHECK_FALSE(parse_sender(none));
 }
 
 TEST_CASE("the detail begins behind the first separator that is not the first character") {
-    CHECK(split_detail("alice+lists+x", "+").detail == "lists+x");
-    CHECK(split_detail("alice-lists+x", "+-").base == "alice");
-    CHECK(split_detail("+alice", "+").base == "+alice");
-    CHECK(split_detail("alice+", "+").detail.empty());
-    CHECK(split_detail("alice+", "+").base == "alice");
-    CHECK(split_detail("alice+x", "").base == "alice+x");
+    const auto split = [](std::string_view local, std::string_view separators) {
+        const Split out = split_detail(*parse_address(std::string(local) + "@X"), separators);
+        return out.base.text() + " " + out.detail;
+    };
+    CHECK(split("alice+lists+x", "+") == "alice@x lists+x");
+    CHECK(split("Alice+Lists", "+") == "alice@x Lists");
+    CHECK(split("alice-lists+x", "+-") == "alice@x lists+x");
+    CHECK(split("+alice", "+") == "+alice@x ");
+    CHECK(split("alice+", "+") == "alice@x ");
+    CHECK(split("alice+x", "") == "alice+x@x ");
 }
 
 TEST_CASE("folder names: both separators, INBOX in any case, nothing that could leave the mailbox") {
@@ -127,6 +133,14 @@ TEST_CASE("a leading From line is dropped and tells the sender, in memory and sp
         CHECK(message.bare_newlines() == Message::from_text(tail).bare_newlines());
     }
     CHECK(read_back("From MAILER-DAEMON Sat\nx").from_line_sender() == "");
+    CHECK(read_back("From <> Sat\nx").from_line_sender() == "");
+    CHECK(read_back("From <bob@x> Sat\nx").from_line_sender() == "bob@x");
+    CHECK(read_back("From \"b o\\\"b\"@x Sat\nx").from_line_sender() == "\"b o\\\"b\"@x");
+    for (const std::string none : {"From \nx", "From a>b Sat\nx", "From \"b o Sat\nx", "From \x01@x Sat\nx"}) {
+        CAPTURE(none);
+        CHECK_FALSE(read_back(none).from_line_sender());
+        CHECK(read_back(none).size() == 1);
+    }
     CHECK(read_back("From ").size() == 0);
     CHECK_FALSE(read_back("From: bob\n").from_line_sender());
     CHECK(read_back("From " + std::string(2000, 'x')).size() == 2005);
