@@ -73,8 +73,7 @@ std::optional<Recipient> recipient_of(Environment environment) {
 // For what goes into a header field.
 Result<void> check_shown(const std::string& what, const std::string& text) {
     if (std::none_of(text.begin(), text.end(), is_control)) return {};
-    constexpr std::size_t kShown = 64;
-    return usage_error(what + " '" + printable(text.substr(0, kShown)) + "'", "it has a control character");
+    return usage_error(what + " " + excerpt(text), "it has a control character");
 }
 
 }  // namespace

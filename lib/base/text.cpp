@@ -53,6 +53,11 @@ bool is_utf8(std::string_view text) {
     return true;
 }
 
+std::string excerpt(std::string_view text) {
+    constexpr std::size_t kShown = 80;
+    return "'" + printable(text.substr(0, kShown)) + (text.size() > kShown ? "...'" : "'");
+}
+
 std::string printable(std::string_view text) {
     constexpr std::string_view kHex = "0123456789abcdef";
     std::string out;

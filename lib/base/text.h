@@ -25,6 +25,9 @@ bool is_utf8(std::string_view text);
 // the network.
 std::string printable(std::string_view text);
 
+// The beginning of `text`, printable and in quotes, for messages about what is wrong with it.
+std::string excerpt(std::string_view text);
+
 // One path component that no other value has: "/", "%", control characters and a leading "." become %HH, the empty
 // value becomes "@".
 std::string path_component(std::string_view value);

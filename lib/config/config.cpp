@@ -33,16 +33,16 @@ Result<std::vector<std::size_t>> setting_lines(const std::string& path, const st
         if (body.empty()) continue;
         if (body.starts_with('[')) {
             if (!body.ends_with(']') || trim(body.substr(1, body.size() - 2)).empty())
-                return config_error(where, "'" + printable(body) + "' is not a section", "write [section]");
+                return config_error(where, excerpt(body) + " is not a section", "write [section]");
             in_section = true;
             continue;
         }
         const std::size_t equals = body.find('=');
         if (equals == std::string_view::npos || trim(body.substr(0, equals)).empty())
-            return config_error(where, "'" + printable(body) + "' is neither a section nor a setting",
+            return config_error(where, excerpt(body) + " is neither a section nor a setting",
                                 "write [section] or key = value");
         if (!in_section)
-            return config_error(where, "the setting '" + printable(trim(body.substr(0, equals))) + "' is in no section",
+            return config_error(where, "the setting " + excerpt(trim(body.substr(0, equals))) + " is in no section",
                                 "put it below a [section]");
         lines.push_back(number);
     }
@@ -63,6 +63,8 @@ Result<ConfigFile> ConfigFile::read(const std::string& path, const std::vector<s
         error.hint = "name the configuration with -c FILE, or see roost.conf(5)";
         return error;
     }
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // as some editors write it before UTF-8
+    if (text->starts_with(kByteOrderMark)) text->erase(0, kByteOrderMark.size());
     auto lines = setting_lines(path, *text);
     if (!lines) return std::move(lines).error();
 
@@ -78,7 +80,7 @@ Result<ConfigFile> ConfigFile::read(const std::string& path, const std::vector<s
         const std::string where = path + ":" + std::to_string((*lines)[i]);
         const std::string& key = options[i].string_key;
         if (const Entry* first = out.find(key))
-            return config_error(where, "the setting " + printable(key) + " was given already at " + first->where,
+            return config_error(where, "the setting " + excerpt(key) + " was given already at " + first->where,
                                 "keep one of the two");
         out.entries_.push_back({key, options[i].value.empty() ? "" : options[i].value.front(), where});
     }

@@ -15,14 +15,14 @@ constexpr Setting kCore[] = {
      "The creator module that makes a mailbox at a user's first mail. lock: under the user's lock, the safe choice for "
      "any number of processes and machines. trial: without waiting, the loser of a race takes the winner's mailbox. "
      "none: no coordination, for a single writer or where the place follows from the name alone."},
-    {"store.modules", Kind::text, "", Level::file,
+    {"store.modules", Kind::path, "", Level::file,
      "The directory with the modules. Empty: the one that Roost was installed with."},
-    {"store.state", Kind::text, "/var/lib/roost", Level::file,
+    {"store.state", Kind::path, "/var/lib/roost", Level::file,
      "A directory for Roost's own state; messages too large for memory are spooled there, in unlinked files."},
     {"store.confine", Kind::boolean, "yes", Level::file,
      "Whether roostd, when it starts, keeps itself to the directories that this file names (Landlock, from Linux 5.19 "
      "on), see roostd(8). With no, nothing but permissions limits it."},
-    {"store.directories", Kind::words, "", Level::file,
+    {"store.directories", Kind::paths, "", Level::file,
      "Further directories that roostd writes to: those of mailboxes that a plan, a domain, a user or an older "
      "allocation puts elsewhere than the settings of the MDA module in this file."},
 
@@ -70,7 +70,7 @@ constexpr Setting kCore[] = {
     {"quota.warning", Kind::thresholds, "", Level::user,
      "When to warn: storage>80% once 80 % of quota.storage are used, storage<80% once less are again, messages>90% and "
      "so on. Several are separated by blanks. See WARNINGS in roost-quota(7)."},
-    {"quota.warning-message", Kind::text, "", Level::user,
+    {"quota.warning-message", Kind::path, "", Level::user,
      "The file with a message to put into the mailbox as a warning: header, blank line, text, with %{user}, "
      "%{percent}, "
      "%{kind}, %{used}, %{limit}, %{threshold} and %{date}. Empty: none."},
@@ -141,10 +141,10 @@ constexpr Setting kCore[] = {
      "TLS, if there is a certificate. offer: clients may use STARTTLS. require: clients at TCP sockets must. no: it is "
      "not offered.",
      "offer require no"},
-    {"lmtp.tls-certificate", Kind::text, "", Level::file,
+    {"lmtp.tls-certificate", Kind::path, "", Level::file,
      "The file with the certificate, and the chain if there is one, in PEM form. It is read at start and at reload. "
      "Empty: no TLS."},
-    {"lmtp.tls-key", Kind::text, "", Level::file,
+    {"lmtp.tls-key", Kind::path, "", Level::file,
      "The file with the certificate's key in PEM form, without a passphrase. Empty: it is in the certificate's file."},
     {"lmtp.max-connections", Kind::count, "2000", Level::file,
      "How many connections there may be at a time; the next one is told 421 4.3.2 and closed."},

@@ -98,7 +98,8 @@ const Setting* Schema::find(std::string_view key) const {
 }
 
 Result<void> Schema::check(std::string_view where, Level level, std::string_view key, std::string_view value) const {
-    const std::string what = std::string(where) + ": " + printable(key);
+    constexpr std::size_t kShown = 80;
+    const std::string what = std::string(where) + ": " + printable(key.substr(0, kShown));
     const Setting* setting = find(key);
     if (setting == nullptr)
         return config_error(what, "there is no such setting",

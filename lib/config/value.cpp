@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kUnlimited = "unlimited";
 
 Error bad_value(std::string_view text, std::string_view right) {
-    return config_error({}, "'" + printable(text) + "' is not " + std::string(right), {});
+    return config_error({}, excerpt(text) + " is not " + std::string(right), {});
 }
 
 // The number that `text` begins with; what follows it is left in `text`. nullopt: no digits, or beyond 64 bits.
@@ -158,6 +158,15 @@ Result<std::vector<Threshold>> parse_thresholds(std::string_view text) {
     return out;
 }
 
+namespace {
+
+Result<void> check_path(std::string_view text) {
+    if (text.starts_with('/')) return {};
+    return bad_value(text, "an absolute path: begin it with /");
+}
+
+}  // namespace
+
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
     for (const char c : text)
         if (is_control(c)) return bad_value(text, "allowed: it has a control character");
@@ -168,6 +177,12 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
     switch (kind) {
         case Kind::text:
         case Kind::words:
+            return {};
+        case Kind::path:
+            return text.empty() ? Result<void>() : check_path(text);
+        case Kind::paths:
+            for (const std::string& word : parse_words(text))
+                if (auto checked = check_path(word); !checked) return checked;
             return {};
         case Kind::boolean:
             return status(parse_boolean(text));
@@ -201,6 +216,10 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "text";
         case Kind::words:
             return "words";
+        case Kind::path:
+            return "path";
+        case Kind::paths:
+            return "paths";
         case Kind::boolean:
             return "yes|no";
         case Kind::size:

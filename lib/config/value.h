@@ -25,6 +25,8 @@ enum class Kind {
     duration,    // 500ms 30s 5m 36h 7d
     mode,        // permission bits in octal: 0700
     words,       // words separated by blanks
+    path,        // an absolute path, or empty
+    paths,       // absolute paths separated by blanks
     allowance,   // a share of the limit (10%) or a size (10M); 0 for none
     id_range,    // FROM-TO, two numbers of user or group ids; empty for none
     thresholds,  // storage>80% messages>90% storage<80%; may be empty

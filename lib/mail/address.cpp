@@ -8,12 +8,7 @@ namespace roost {
 namespace {
 
 Error malformed(std::string_view what, std::string_view text, std::string_view why) {
-    constexpr std::size_t kShown = 64;
-    return {Outcome::malformed,
-            std::string(what) + " '" + printable(text.substr(0, kShown)) + "'",
-            std::string(why),
-            {},
-            0};
+    return {Outcome::malformed, std::string(what) + " " + excerpt(text), std::string(why), {}, 0};
 }
 
 // The content of a quoted string, RFC 5321 section 4.1.2: a backslash takes the next character as it is.

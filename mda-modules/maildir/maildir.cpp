@@ -22,7 +22,7 @@ constexpr Setting kSettings[] = {
      "Where a new mailbox is made: an absolute path, in which %{user} stands for the user's whole name, %{local} and "
      "%{domain} for its parts and %{hash} for two levels of directories that spread users evenly. With maildir.volumes "
      "it is the path below the chosen volume, without a slash in front. A mailbox stays where it was made."},
-    {"maildir.volumes", Kind::words, "", Level::user,
+    {"maildir.volumes", Kind::paths, "", Level::user,
      "Directories, usually mount points, over which new mailboxes are spread: each is made on the one with the most "
      "free space. All must be there, or no mailbox is made. Empty: maildir.path is the whole path."},
     {"maildir.uids", Kind::id_range, "", Level::file,

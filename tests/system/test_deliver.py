@@ -181,7 +181,7 @@ def test_a_sender_that_cannot_be_shown_is_left_out_and_logged(alice, sender, how
     result = alice.deliver(ALICE, SAMPLE, *given[0], env=given[1])
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"Return-Path" not in alice.message(ALICE)
-    assert f"sender '{sender[:64]}': " in alice.log.read_text()
+    assert f"sender '{sender[:64]}" in alice.log.read_text()
 
 
 @pytest.mark.parametrize("flags, env, word", [

@@ -106,6 +106,8 @@ BAD_VALUES = {
     "thresholds": ["nonsense", "storage", "storage>", "storage>80", "storage=80%", "bytes>80%", "storage>0%", "storage>80%,"],
     "text": ["\x01"],
     "words": ["\x01"],
+    "path": ["relative", "./here", "~/there"],
+    "paths": ["relative", "/a b", "/a ./b"],
 }
 CHOICE = ["", "nonsense", "YES|NO"]
 
