@@ -3,20 +3,25 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <list>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "base/log.h"
+#include "base/text.h"
 
 namespace roost {
 namespace {
 
-// How long a client may take for its request, and for taking the answer, while others wait.
+// How long a client may take for its request and for taking the answer.
 constexpr std::chrono::milliseconds kPatience{2000};
+constexpr std::size_t kMostClients = 64;
 // The longest request that is read: its first line says all.
 constexpr std::size_t kLongest = 8192;
 
@@ -38,9 +43,13 @@ std::string answer_to(std::string_view request, const std::function<std::string(
     if (first == std::string_view::npos || first == last || !line.substr(last + 1).starts_with("HTTP/1."))
         return answer("400 Bad Request", kPlain, "This is no HTTP request.\n", true);
     const std::string_view method = line.substr(0, first);
-    const std::string_view target = line.substr(first + 1, last - first - 1);
+    std::string_view target = line.substr(first + 1, last - first - 1);
     if (method != "GET" && method != "HEAD")
         return answer("405 Method Not Allowed\r\nAllow: GET, HEAD", kPlain, "There is nothing to write.\n", true);
+    // The form that proxies are sent, section 3.2.2.
+    constexpr std::string_view kScheme = "http://";
+    if (lower(target.substr(0, kScheme.size())) == kScheme)
+        target.remove_prefix(std::min(target.find('/', kScheme.size()), target.size()));
     if (target.substr(0, target.find('?')) != "/metrics")
         return answer("404 Not Found", kPlain, "Here is /metrics alone.\n", method == "GET");
     return answer("200 OK", "text/plain; version=0.0.4; charset=utf-8", text(), method == "GET");
@@ -75,11 +84,21 @@ MetricsPage::~MetricsPage() {
 }
 
 void MetricsPage::run() {
-    std::vector<pollfd> wanted{{stop_.get(), POLLIN, 0}};
-    for (const net::Listener& listener : listeners_) wanted.push_back({listener.fd(), POLLIN, 0});
+    std::list<Client> clients;
     while (true) {
-        if (::poll(wanted.data(), wanted.size(), -1) < 0 && errno != EINTR) return;
+        std::vector<pollfd> wanted{{stop_.get(), POLLIN, 0}};
+        for (const net::Listener& listener : listeners_) wanted.push_back({listener.fd(), POLLIN, 0});
+        for (const Client& client : clients) wanted.push_back({client.connection.fd(), POLLIN, 0});
+        const auto left = clients.empty() ? -1 : static_cast<int>(clients.front().deadline.remaining().count());
+        if (::poll(wanted.data(), wanted.size(), left) < 0 && errno != EINTR) return;
         if (wanted.front().revents != 0) return;
+
+        const pollfd* at = wanted.data() + 1 + listeners_.size();
+        for (auto client = clients.begin(); client != clients.end();) {
+            const bool ready = at++->revents != 0;
+            const bool done = (ready && serve(*client)) || client->deadline.expired();
+            client = done ? clients.erase(client) : std::next(client);
+        }
         for (net::Listener& listener : listeners_) {
             auto accepted = listener.accept();
             if (!accepted) {
@@ -87,33 +106,31 @@ void MetricsPage::run() {
                 // It stays readable; a moment from now there may be descriptors again.
                 if (::poll(wanted.data(), 1, static_cast<int>(kPatience.count())) > 0) return;
             } else if (*accepted) {
-                serve(net::Connection(std::move((*accepted)->fd), std::move((*accepted)->peer)));
+                // Those who have been silent the longest make room.
+                if (clients.size() >= kMostClients) clients.pop_front();
+                clients.push_back({net::Connection(std::move((*accepted)->fd), std::move((*accepted)->peer)),
+                                   Deadline::in(kPatience),
+                                   {}});
             }
         }
     }
 }
 
-void MetricsPage::serve(net::Connection connection) {
-    const Deadline deadline = Deadline::in(kPatience);
-    std::string request;
+bool MetricsPage::serve(Client& client) {
     std::array<char, 1024> buffer{};
-    while (request.find("\r\n\r\n") == std::string::npos && request.size() < kLongest) {
-        const net::Connection::Read read = connection.read(buffer);
-        if (read.state == net::Connection::Read::State::end) return;
-        if (read.state == net::Connection::Read::State::data) {
-            request.append(buffer.data(), read.size);
-            continue;
-        }
-        std::array<pollfd, 2> wanted{{{connection.fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-        const int left = static_cast<int>(deadline.remaining().count());
-        if (::poll(wanted.data(), wanted.size(), left) == 0 || wanted.back().revents != 0) return;
+    while (client.request.find("\r\n\r\n") == std::string::npos && client.request.size() < kLongest) {
+        const net::Connection::Read read = client.connection.read(buffer);
+        if (read.state == net::Connection::Read::State::end) return true;
+        if (read.state != net::Connection::Read::State::data) return false;
+        client.request.append(buffer.data(), read.size);
     }
     try {
-        connection.write(answer_to(request, text_), deadline);
-        connection.finish();
+        client.connection.write(answer_to(client.request, text_), client.deadline);
+        client.connection.finish();
     } catch (const std::bad_alloc&) {  // the next one may be luckier
         log(LogLevel::error, "no memory for the metrics");
     }
+    return true;
 }
 
 }  // namespace roost

@@ -1,6 +1,7 @@
 // The page that Prometheus reads.
 #pragma once
 
+#include "base/deadline.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "net/connection.h"
@@ -15,9 +16,9 @@
 
 namespace roost {
 
-// Serves http://HOST:PORT/metrics, one request at a time, in a thread of its own until it is destroyed. (The exposer
-// that comes with prometheus-cpp takes two seconds to close, which the daemon would wait for, and Debian's knows no
-// IPv6.)
+// Serves http://HOST:PORT/metrics, one request for each connection, in a thread of its own until it is destroyed. (The
+// exposer that comes with prometheus-cpp takes two seconds to close, which the daemon would wait for, and Debian's
+// knows no IPv6.)
 class MetricsPage {
 public:
     // `text` makes the page's text, in that thread. Errors (misconfigured) name the endpoint.
@@ -28,8 +29,14 @@ public:
 
 private:
     MetricsPage(std::vector<net::Listener> listeners, Fd stop, std::function<std::string()> text);
+    struct Client {
+        net::Connection connection;
+        Deadline deadline;  // for all of it
+        std::string request;
+    };
     void run();
-    void serve(net::Connection connection);
+    // Reads on, and answers once the request is whole. Whether the client is done with.
+    bool serve(Client& client);
 
     std::vector<net::Listener> listeners_;
     Fd stop_;  // an eventfd, readable from then on

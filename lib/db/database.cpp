@@ -203,6 +203,14 @@ std::optional<Database::State> Database::state() {
     return out;
 }
 
+Result<void> Database::check_place() {
+    int moved = 0;
+    sqlite_api::sqlite3_file_control(handle(session_), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    if (moved == 0) return {};
+    return Error{Outcome::trouble, "the user database " + path_, "the file was replaced or removed while it was in use",
+                 "reload roostd", 0};
+}
+
 Database::Transaction::Transaction(Database& db) : db_(db) {
     db_.prepare_writing();
     db_.session_ << "BEGIN IMMEDIATE";

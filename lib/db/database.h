@@ -47,6 +47,9 @@ public:
     // hears of it. Nothing where there is no such thing, without a write-ahead log and with Use::once. No system call.
     using State = std::array<std::uint32_t, 12>;
     std::optional<State> state();
+    // An Error (trouble) if the file at path() is not the one that was opened: it was replaced or removed meanwhile,
+    // and what this connection reads and writes is nobody else's any more.
+    Result<void> check_place();
     // Whoever keeps statements gives a function that lets go of them, for when the connection is opened anew.
     void on_reopen(std::function<void()> forget) { forget_statements_ = std::move(forget); }
 
@@ -70,6 +73,7 @@ public:
     template <class Work>
     std::invoke_result_t<Work&, soci::session&> write(std::string_view task, Work&& work) {
         try {
+            if (auto in_place = check_place(); !in_place) return std::move(in_place).error();
             Transaction transaction(*this);
             auto result = work(session_);
             if (result) transaction.commit();

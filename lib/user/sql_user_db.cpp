@@ -97,7 +97,11 @@ Result<std::optional<UserRecord>> SqlUserDb::find(std::string_view name) {
         impl_->lookup.reset();
         return std::move(found).error();
     }
-    if (!*found) return Answer{};
+    if (!*found) {
+        // Not in the file that is open; mail would bounce.
+        if (auto in_place = impl_->db->check_place(); !in_place) return std::move(in_place).error();
+        return Answer{};
+    }
     auto record = record_of(impl_->lookup->row);
     if (!record) return std::move(record).error();
     if (state) impl_->known.add(key, *record, *state);

@@ -54,6 +54,7 @@ public:
                                                    std::chrono::milliseconds busy_time, Use use = Use::lasting);
     ~SqlUserDb() override;
 
+    // A name that is not in a database whose file has been replaced or removed meanwhile is an Error.
     Result<std::optional<UserRecord>> find(std::string_view name) override;
     Result<bool> add_allocation(const UserRecord& seen, const Settings& allocation) override;
     Result<void> overwrite_allocation(std::string_view name, const Settings& allocation) override;

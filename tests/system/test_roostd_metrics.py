@@ -1,5 +1,6 @@
 """What roostd tells Prometheus: that the figures are right, and that the page is as Prometheus reads it."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -181,6 +182,8 @@ def test_nothing_else_is_told(watched, port):
         (b"\0\xff" * 5000, b"HTTP/1.1 400 "),
         (b"GET /" + b"x" * 10000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 4"),
         (b"HEAD /metrics HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK"),
+        (b"GET http://localhost/metrics HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK"),
+        (b"GET http://localhost HTTP/1.1\r\n\r\n", b"HTTP/1.1 404 "),
     ],
 )
 def test_odd_requests_are_answered_and_harm_nobody(watched, port, request_, status):
@@ -192,8 +195,10 @@ def test_odd_requests_are_answered_and_harm_nobody(watched, port, request_, stat
         assert "roost_sessions_total" in fetch(port)
 
 
-def test_a_client_that_says_nothing_keeps_others_waiting_for_a_moment_only(watched, port):
-    with Daemon(watched), socket.create_connection(("127.0.0.1", port)):
+def test_clients_that_say_nothing_do_not_keep_others_waiting(watched, port):
+    with Daemon(watched), contextlib.ExitStack() as silent:
+        for _ in range(100):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port)))
         assert "roost_sessions_total" in fetch(port)
 
 

@@ -1,9 +1,12 @@
 """roostd as a service: started, reloaded and stopped by a service manager, without losing a session or a message."""
 
+import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -253,6 +256,25 @@ def test_a_reload_gives_the_socket_another_mode(alice):
         daemon.reload()
         assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o620
         assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_a_replaced_database_bounces_nothing_and_a_reload_opens_it(alice):
+    with Daemon(alice) as daemon, daemon.client() as client:
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        alice.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        other = alice.path / "restored.db"
+        shutil.copy(alice.db, other)
+        with contextlib.closing(sqlite3.connect(other)) as restored, restored:
+            restored.execute("INSERT INTO users(name) VALUES('new@example.org')")
+        with contextlib.closing(sqlite3.connect(other)) as restored:
+            restored.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.rename(alice.db)
+        client.envelope(ALICE)
+        assert client.say("RCPT TO:<new@example.org>").startswith("451 4.3.0 ")
+        assert "was replaced or removed" in alice.log.read_text()
+        assert client.say("RSET").startswith("250 ")
+        daemon.reload()
+        assert client.deliver(SAMPLE, "new@example.org")[0].startswith("250 ")
 
 
 def test_a_reload_opens_the_log_anew(alice):

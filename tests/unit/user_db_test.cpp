@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <thread>
@@ -418,6 +419,28 @@ TEST_CASE("a lookup in a database that another program keeps for itself is an Er
     REQUIRE_FALSE(db);
     CHECK(is_temporary(db.error().outcome));
     CHECK(has(db.error().text(), "another program kept it locked"));
+}
+
+TEST_CASE("where the file was replaced or removed, nobody is unknown and nothing is written") {
+    UserSite test;
+    test.sql("INSERT INTO users(name) VALUES('alice@x')");
+    REQUIRE(must(test.db->add_allocation(test.get("alice@x"), {{"maildir.path", "/x"}})));
+    const UserRecord alice = test.get("alice@x");
+    test.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    const std::string other = test.path + ".other";
+    std::filesystem::copy_file(test.path, other);
+    if (GENERATE(true, false)) {
+        std::filesystem::rename(other, test.path);
+    } else {
+        std::filesystem::remove(test.path);
+    }
+    const auto found = test.db->find("bob@x");
+    REQUIRE_FALSE(found);
+    CHECK(found.error().outcome == Outcome::trouble);
+    CHECK(has(found.error().text(), "replaced or removed"));
+    const auto added = test.db->add_allocation(alice, {{"maildir.path", "/y"}});
+    REQUIRE_FALSE(added);
+    CHECK(has(added.error().text(), "replaced or removed"));
 }
 
 TEST_CASE("the database works in the other journal mode too") {
