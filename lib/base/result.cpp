@@ -14,6 +14,7 @@ std::string Error::text() const {
 
 Error system_error(int sys, std::string what, std::string hint) {
     const bool full = sys == ENOSPC || sys == EDQUOT;
+    if (sys == EMFILE && hint.empty()) hint = "raise the limit of open files: ulimit -n, or LimitNOFILE of the service";
     return {full ? Outcome::store_full : Outcome::trouble, std::move(what), std::generic_category().message(sys),
             std::move(hint), sys};
 }

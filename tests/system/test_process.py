@@ -139,6 +139,12 @@ def test_many_recipients_do_not_run_out_of_descriptors(site):
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
 
-    result = site.deliver(None, SAMPLE, *[word for user in users for word in ("-d", user)], preexec_fn=few)
+    words = [word for user in users for word in ("-d", user)]
+    result = site.deliver(None, SAMPLE, *words, preexec_fn=few)
     assert result.returncode == 0, result.stderr
+    assert all(len(site.messages(user)) == 1 for user in users)
+
+    result = site.deliver(None, SAMPLE, *words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    assert result.returncode == 75
+    assert b"ulimit -n" in result.stderr.splitlines()[0]
     assert all(len(site.messages(user)) == 1 for user in users)
