@@ -73,8 +73,11 @@ void on_fault(int) { end_now("4.3.0 roost-deliver failed: a fault in the program
 
 // Has a signal that would end the process call a handler. One that is ignored stays so, and a sanitizer keeps its own.
 void handle(int number, void (*handler)(int)) {
-    struct sigaction action {};
-    if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(number, handler);
+    struct sigaction ours {};
+    struct sigaction before {};
+    ours.sa_handler = handler;
+    ours.sa_flags = SA_RESTART;
+    if (::sigaction(number, &ours, &before) == 0 && before.sa_handler != SIG_DFL) ::sigaction(number, &before, nullptr);
 }
 
 // What the MTA may have set up badly: a closed descriptor 0 to 2, which the first file opened would become, error
