@@ -169,9 +169,11 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     }
     if (!routing.route) return out;
     MailStore::Target target = MailStore::target(recipient, *routing.route);
-    out.folder = folder_name(target.folder);
     out.warning = std::move(target.warning);
-    explain_mailbox(out, dry.mda(), dicts, accounts, routing.route->user, target.folder);
+    auto folder = store.destination(*routing.route, target.folder);
+    out.folder = folder_name(folder ? *folder : target.folder);
+    explain_mailbox(out, dry.mda(), dicts, accounts, routing.route->user, folder ? *folder : target.folder);
+    if (!folder && out.outcome == Outcome::delivered) fail(out, folder.error());
     return out;
 }
 

@@ -77,6 +77,9 @@ public:
                          const Message& message) override {
         return guarded(module_, [&] { return inner_->restore(user, place, header, message); });
     }
+    Result<Folder> destination(const User& user, const Folder& wanted, bool create_folder) override {
+        return guarded(module_, [&] { return inner_->destination(user, wanted, create_folder); });
+    }
     Result<void> settle_restored() override {
         return guarded(module_, [&] { return inner_->settle_restored(); });
     }

@@ -96,6 +96,11 @@ public:
     virtual Result<Settings> allocate(const User& user) = 0;
     // Undoes an allocation that lost the race against another one. Never removes mail: what is not empty stays.
     virtual Result<void> release(const User& user, const Settings& allocation) = 0;
+    // The folder that a delivery meant for `wanted`, which is not INBOX, really goes to: INBOX if that one is missing
+    // and not to be made, or cannot be made. The user need not be complete. No side effect.
+    virtual Result<Folder> destination(const User& /*user*/, const Folder& wanted, bool /*create_folder*/) {
+        return wanted;
+    }
     // Writes the message where no reader sees it. The user is complete. A missing folder is made or replaced by INBOX
     // as `delivery` says; so is one that cannot be made. The message outlives what is returned.
     virtual Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,

@@ -126,12 +126,29 @@ private:
         work.verdict.user = work.user->name();
         work.verdict.watched = parts_.accounts.settles() || !work.user->settings().text("quota.warning").empty() ||
                                !work.user->settings().text("domain-quota.warning").empty();
-        for (std::size_t i = 0; i < work_.size() && !work.same_as; ++i)
+        work_.push_back(std::move(work));
+        look_for_repeat(work_.size() - 1);
+    }
+
+    // A user is given a message once in each folder.
+    void look_for_repeat(std::size_t at) {
+        Work& work = work_[at];
+        for (std::size_t i = 0; i < at && !work.same_as; ++i)
             if (work_[i].user && work_[i].user->name() == work.user->name() &&
                 work_[i].delivery.folder == work.delivery.folder)
                 work.same_as = i;
         if (work.same_as) work.user.reset();
-        work_.push_back(std::move(work));
+    }
+
+    // Where the message really goes, which says whose limits it meets.
+    void settle_folder(Work& work) {
+        if (work.delivery.folder.empty()) return;
+        auto folder = parts_.mda.destination(*work.user, work.delivery.folder, work.delivery.create_folder);
+        if (!folder) return work.fail(folder.error());
+        if (*folder == work.delivery.folder) return;
+        log(LogLevel::warning,
+            work.user->name() + ": there is no folder " + folder_name(work.delivery.folder) + ": delivering to INBOX");
+        work.delivery.folder = *std::move(folder);
     }
 
     void complete() {
@@ -155,9 +172,13 @@ private:
     }
 
     void admit() {
-        for (Work& work : work_) {
+        for (std::size_t at = 0; at < work_.size(); ++at) {
+            Work& work = work_[at];
             if (!work.alive()) continue;
             const Stopwatch watch(work.verdict.spent.store);
+            settle_folder(work);
+            look_for_repeat(at);
+            if (!work.alive()) continue;
             work.delivery.header = header_for(*work.recipient);
             const std::uint64_t stored = work.delivery.header.size() + message_.size();
             auto admission =
@@ -332,10 +353,16 @@ Result<Receipt> MailStore::put(const User& user, const Message& message) {
 
 Verdict MailStore::judge(const Route& route, std::uint64_t size) {
     const std::string& name = route.user.name();
-    const Folder folder = target({}, route).folder;
-    auto admission = parts_.accounts.admit(route.user, folder, std::max<std::uint64_t>(size, 1), size, nullptr);
+    auto folder = destination(route, target({}, route).folder);
+    if (!folder) return failed(folder.error(), name);
+    auto admission = parts_.accounts.admit(route.user, *folder, std::max<std::uint64_t>(size, 1), size, nullptr);
     if (!admission) return failed(admission.error(), name);
     return refused(admission->outcome, std::move(admission->text), name);
+}
+
+Result<Folder> MailStore::destination(const Route& route, const Folder& wanted) {
+    if (wanted.empty()) return wanted;
+    return parts_.mda.destination(route.user, wanted, route.user.settings().flag("delivery.create-folders"));
 }
 
 Routing MailStore::route(const Recipient& recipient) {

@@ -98,6 +98,9 @@ public:
     };
     static Target target(const Recipient& recipient, const Route& route);
 
+    // Where the mail for that folder really goes; see Mda::destination.
+    Result<Folder> destination(const Route& route, const Folder& wanted);
+
 private:
     Routing find_route(const Recipient& recipient);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <climits>
 #include <ctime>
 #include <optional>
 #include <utility>
@@ -70,6 +71,18 @@ std::string folder_directory(const Folder& folder) {
 }
 
 bool is_trash(const Folder& folder) { return folder.size() == 1 && folder.front() == "Trash"; }
+
+bool is_usable(const Folder& folder) { return folder_directory(folder).size() <= NAME_MAX; }
+
+Result<Folder> find_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create) {
+    const std::string name = folder_directory(wanted);
+    auto there = files.stat(mailbox.ref(), name);
+    if (there && S_ISDIR(there->st_mode) && !create) there = files.stat(mailbox.ref(), name + "/cur");
+    if (there) return S_ISDIR(there->st_mode) || S_ISLNK(there->st_mode) ? wanted : Folder();
+    if (there.error().sys == ENAMETOOLONG) return Folder();
+    if (there.error().sys != ENOENT) return std::move(there).error();
+    return create ? wanted : Folder();
+}
 
 Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create, Tmp tmp) {
     if (!wanted.empty()) {

@@ -25,6 +25,12 @@ struct Target {
     bool fresh;  // the folder's own entry may not be durable yet: the mailbox's root must be synced too
 };
 
+// The folder that open_target() would open, as far as looking tells.
+Result<Folder> find_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create);
+
+// Whether a file system takes the folder's name.
+bool is_usable(const Folder& folder);
+
 // Opens `wanted`, making it if `create` says so; where it is missing or cannot be made, INBOX. A link in the folder's
 // place, or a folder that cannot be opened, is an Error. `tmp` as with open_maildir().
 Result<Target> open_target(Files& files, const Mailbox& mailbox, const Folder& wanted, bool create,

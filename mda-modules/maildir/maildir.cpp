@@ -60,6 +60,16 @@ public:
         return maildir::release(files_, user, allocation);
     }
 
+    Result<Folder> destination(const User& user, const Folder& wanted, bool create_folder) override {
+        if (auto ready = check(user); !ready || !ready->complete())
+            return create_folder && is_usable(wanted) ? wanted : Folder();
+        auto mailbox = mailbox_of(files_, user);
+        if (!mailbox) return std::move(mailbox).error();
+        auto acting = ActAs::begin((*mailbox)->owner);
+        if (!acting) return std::move(acting).error();
+        return find_target(files_, **mailbox, wanted, create_folder);
+    }
+
     Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                              const Message& message) override {
         auto mailbox = mailbox_of(files_, user);

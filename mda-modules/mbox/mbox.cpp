@@ -72,6 +72,11 @@ public:
     Result<void> release(const User& user, const Settings& allocation) override {
         return mbox::release(files_, user, allocation);
     }
+    Result<Folder> destination(const User& user, const Folder& wanted, bool create_folder) override {
+        if (auto ready = check(user); !ready || !ready->complete())
+            return create_folder && is_usable(wanted) ? wanted : Folder();
+        return find_target(files_, rules_, user, wanted, create_folder);
+    }
     Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                              const Message& message) override {
         auto target = open_target(files_, rules_, user, delivery.folder, delivery.create_folder);

@@ -2,7 +2,11 @@
 
 #include <fcntl.h>
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -264,6 +268,26 @@ std::optional<std::string> folder_path(const Rules& rules, const Place& place, c
         path += "/" + *name;
     }
     return rules.folder_file.empty() ? path : path + "/" + rules.folder_file;
+}
+
+bool is_usable(const Folder& folder) {
+    return std::all_of(folder.begin(), folder.end(), [](const std::string& component) {
+        const auto name = disk_name(component);
+        return name && name->size() <= NAME_MAX;
+    });
+}
+
+Result<Folder> find_target(Files& files, const Rules& rules, const User& user, const Folder& wanted, bool create) {
+    auto place = Place::of(user);
+    if (!place) return std::move(place).error();
+    auto file = find_folder(files, rules, user, *place, wanted, false);
+    if (!file) return cannot_be(file.error()) ? Folder() : Result<Folder>(std::move(file).error());
+    const Folder missing = create && is_usable(wanted) ? wanted : Folder();
+    if (!*file) return missing;
+    auto there = files.stat({(*file)->dir.get(), (*file)->dir_path}, (*file)->name);
+    if (there) return S_ISDIR(there->st_mode) ? Folder() : wanted;
+    if (there.error().sys == ENOENT) return missing;
+    return cannot_be(there.error()) ? Folder() : Result<Folder>(std::move(there).error());
 }
 
 Result<Target> open_target(Files& files, const Rules& rules, const User& user, const Folder& folder, bool create) {

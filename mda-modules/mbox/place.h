@@ -58,6 +58,12 @@ bool cannot_be(const Error& error);
 // The path of the folder's file; nothing if there can be no such folder.
 std::optional<std::string> folder_path(const Rules& rules, const Place& place, const Folder& folder);
 
+// The folder that open_target() would open, as far as looking tells.
+Result<Folder> find_target(Files& files, const Rules& rules, const User& user, const Folder& wanted, bool create);
+
+// Whether a file system takes the names of the folder.
+bool is_usable(const Folder& folder);
+
 struct Target {
     Folder folder;
     Mailbox mailbox;

@@ -70,6 +70,26 @@ TEST_CASE("a folder counted apart that does not exist holds nothing, and asking 
     check_account(site, alice, kSpam, {});
 }
 
+TEST_CASE("a delivery goes where destination() says, with and without a mailbox yet", "[contract]") {
+    const bool create = GENERATE(false, true);
+    const std::string too_long(300, 'x');
+    const auto& [wanted, can_be_made] = GENERATE_COPY(table<Folder, bool>({{{"There"}, true},
+                                                                           {{"Missing"}, true},
+                                                                           {{"Missing", "below"}, true},
+                                                                           {{too_long}, false},
+                                                                           {{"Missing", too_long}, false}}));
+    CAPTURE(create, folder_name(wanted).substr(0, 40));
+    Site site;
+    CHECK(must(site.mda().destination(site.user("bob@example.org"), wanted, create)) ==
+          (create && can_be_made ? wanted : Folder{}));
+    const User alice = site.with_mailbox("alice@example.org");
+    site.delivered(alice, kHello, into({"There"}));
+    const Folder said = must(site.mda().destination(alice, wanted, create));
+    CHECK(said == (wanted == Folder{"There"} || (create && can_be_made) ? wanted : Folder{}));
+    CHECK(must(site.mda().destination(alice, wanted, false)) == (wanted == Folder{"There"} ? wanted : Folder{}));
+    CHECK(site.delivered(alice, kHello, into(wanted, create)).folder == said);
+}
+
 TEST_CASE("a message that was never published or was withdrawn is in no account", "[contract]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org", kApart);

@@ -64,6 +64,10 @@ public:
     }
     Result<Settings> allocate(const User& user) override { return Settings{{"box.name", user.name()}}; }
     Result<void> release(const User&, const Settings&) override { return {}; }
+    Folder missing;  // does not exist
+    Result<Folder> destination(const User&, const Folder& wanted, bool create_folder) override {
+        return wanted == missing && !create_folder ? Folder() : wanted;
+    }
     Result<std::unique_ptr<Pending>> prepare(const User& user, const Delivery& delivery,
                                              const Message& message) override {
         events.push_back("prepare " + user.name());
@@ -262,6 +266,23 @@ TEST_CASE("together: one recipient's temporary trouble keeps everything invisibl
     CHECK(verdicts[0].outcome == Outcome::delivered);
     CHECK(verdicts[1].outcome == Outcome::no_such_user);
     CHECK(f.stored("a@x/INBOX") == 2);
+}
+
+TEST_CASE("the limits of the folder that the message really goes to hold, and it goes there once") {
+    Fixture f({"delivery.received=no", "delivery.create-folders=no", "quota.messages=1", "quota.folder.gone.ignore=yes",
+               "quota.folder.there.ignore=yes"});
+    f.mda.missing = {"gone"};
+    f.db.add("a@x");
+    const auto verdicts = f.deliver({"a+gone@x", "a@x", "a+there@x"});
+    for (const Verdict& verdict : verdicts) CHECK(verdict.outcome == Outcome::delivered);
+    CHECK(verdicts[1].again);
+    CHECK(f.stored("a@x/INBOX") == 1);
+    CHECK(f.stored("a@x/there") == 1);
+    CHECK(f.deliver({"a+gone@x"})[0].outcome == Outcome::over_quota);
+    CHECK(f.deliver({"a+there@x"})[0].outcome == Outcome::delivered);
+    Recipient recipient;
+    recipient.address = "a+gone@x";
+    CHECK(f.store.judge(*f.store.route(recipient).route, 1).outcome == Outcome::over_quota);
 }
 
 TEST_CASE("together: a publish that fails has the others taken back, unless they committed themselves") {
