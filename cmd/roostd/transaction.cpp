@@ -123,7 +123,8 @@ std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
         Digest key;
         key.add(digest);
         key.add(envelope.sender.value_or("") + '\0');
-        key.add(envelope.recipients[i].address);
+        key.add(envelope.recipients[i].address + '\0');
+        key.add(envelope.recipients[i].original.value_or(""));  // it may name the folder
         copies[i].key = key.finish();
     }
     const Settling settling(*this, copies);

@@ -29,6 +29,7 @@ public:
     lmtp::Answer recipient(const Recipient& recipient, std::uint64_t size) override;
     Result<void> data(std::string_view bytes) override;
     std::vector<lmtp::Answer> deliver(const Envelope& envelope) override;
+    std::size_t waiting() const override { return connection_.waiting(); }
     void reset() override;
 
     // Message bytes have come, and the end has not.

@@ -44,7 +44,7 @@ std::size_t Session::Machine::feed(std::string_view in, std::string& out) {
         }
         taken += count;
         // A verdict was given: the rest was sent by a client that cannot have read it.
-        unanswered_ = pause_ ? in.size() - taken : unanswered_ - std::min(unanswered_, count);
+        unanswered_ = pause_ ? in.size() - taken + host_.waiting() : unanswered_ - std::min(unanswered_, count);
     }
     out_ = nullptr;
     return taken;

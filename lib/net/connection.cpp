@@ -1,6 +1,7 @@
 #include "net/connection.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -88,6 +89,11 @@ Result<void> Connection::start_tls(TlsContext& context, Deadline deadline) {
     }
     tls_ = *std::move(stream);
     return {};
+}
+
+std::size_t Connection::waiting() const {
+    int count = 0;
+    return ::ioctl(in_.get(), FIONREAD, &count) == 0 && count > 0 ? static_cast<std::size_t>(count) : 0;
 }
 
 bool Connection::gone() const {

@@ -37,6 +37,8 @@ public:
     Result<void> start_tls(TlsContext& context, Deadline deadline);
     bool encrypted() const { return tls_ != nullptr; }
 
+    // How many bytes have come that were not read yet; encrypted, if they are.
+    std::size_t waiting() const;
     // Whether the peer has closed its side, or the connection is broken. Reads nothing. Any thread, while the object
     // lives.
     bool gone() const;

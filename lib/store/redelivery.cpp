@@ -58,7 +58,8 @@ Redelivery::Claim Redelivery::claim(const Key& key, const Source& source, Deadli
             entry = {State::answered, &source, ages_.end()};
             return Claim::repeated;
         }
-        if (!entry.source->gone()) return Claim::untracked;
+        // Whoever sends it twice by one connection means two messages.
+        if (entry.source == &source || !entry.source->gone()) return Claim::untracked;
         // The first copy's connection has ended, but whoever serves it has yet to
         // notice.
         if (entry.state == State::answered) {

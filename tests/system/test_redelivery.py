@@ -1,6 +1,7 @@
 """A message whose verdict got lost is not stored twice, and no other message is ever taken for it."""
 
 import signal
+import socket
 
 import pytest
 from conftest import SAMPLE
@@ -68,6 +69,44 @@ def test_another_message_recipient_or_sender_is_another_delivery(site_, message,
         lose_verdict(daemon, SAMPLE, ALICE)
         assert send(daemon, message, recipient, sender=sender) == [DONE]
     assert len(site_.messages(ALICE) + site_.messages(BOB)) == 2
+
+
+def test_the_original_recipient_that_names_the_folder_tells_copies_apart(site_):
+    with Daemon(site_) as daemon:
+        for times, detail in enumerate(("one", "two", "one"), 1):
+            with daemon.client() as client:
+                client.envelope()
+                assert client.say(f"RCPT TO:<{ALICE}> ORCPT=rfc822;alice+2B{detail}@example.org").startswith("250 ")
+                assert client.say("DATA").startswith("354 ")
+                client.send(wire(SAMPLE))
+            wait_for(lambda times=times: site_.log.read_text().count("verdict=") == times, "the delivery")
+    assert [len(site_.messages(ALICE, folder)) for folder in ("one", "two", "")] == [1, 1, 0]
+
+
+def test_two_messages_of_one_session_are_two_even_if_the_client_has_closed_its_side(site_):
+    with Daemon(site_) as daemon, daemon.client() as client:
+        chunk = SAMPLE.replace(b"\n", b"\r\n")
+        once = f"MAIL FROM:<bob@example.net>\r\nRCPT TO:<{ALICE}>\r\nBDAT {len(chunk)} LAST\r\n".encode() + chunk
+        client.send(2 * once + b"QUIT\r\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        replies = [client.reply() for _ in range(7)]
+        assert replies[2].startswith(DONE) and replies[5].startswith(DONE)
+    assert len(site_.messages(ALICE)) == 2
+
+
+def test_what_came_before_the_verdict_was_told_does_not_show_that_it_was_read(site_):
+    with Daemon(site_) as daemon:
+        # One reading takes just the message; what the client says next lies behind it in the socket.
+        fill = SAMPLE + b"x" * (65536 - len(wire(SAMPLE + b"\n"))) + b"\n"
+        assert len(wire(fill)) == 65536
+        log = site_.log
+        for times in (1, 2):
+            with daemon.client() as client:
+                client.envelope(ALICE)
+                assert client.say("DATA").startswith("354 ")
+                client.send(wire(fill) + b"QUIT\r\n")
+                wait_for(lambda: log.read_text().count("verdict=") == times, "the delivery")
+    assert len(site_.messages(ALICE)) == 1
 
 
 def test_a_verdict_that_was_read_is_forgotten(site_):

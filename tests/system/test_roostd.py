@@ -95,7 +95,7 @@ def test_a_repeated_recipient_has_the_message_once_and_an_answer_each_time(daemo
 def test_a_detail_is_a_folder(daemon):
     with daemon.client() as client:
         assert client.deliver(SAMPLE, "alice+Lists@example.org")[0].startswith("250 ")
-    assert len(daemon.site.messages(ALICE, "lists")) == 1
+    assert len(daemon.site.messages(ALICE, "Lists")) == 1
 
 
 def test_a_session_takes_one_message_after_the_other(daemon):

@@ -333,6 +333,12 @@ TEST_CASE("lmtp: verdicts are confirmed by a command sent after them, not by one
     CHECK(session.verdicts_confirmed());
     feed("RCPT TO:<b@x>\r\nDATA\r\nx\r\n.\r\n");
     CHECK_FALSE(session.verdicts_confirmed());
+    feed("NOOP\r\n");
+    CHECK(session.verdicts_confirmed());
+    host.behind = 6;  // sent before, and yet to be read
+    feed("MAIL FROM:<>\r\nRCPT TO:<b@x>\r\nDATA\r\nx\r\n.\r\n");
+    feed("NOOP\r\n");
+    CHECK_FALSE(session.verdicts_confirmed());
     feed("QUIT\r\n");
     CHECK(session.verdicts_confirmed());
 }

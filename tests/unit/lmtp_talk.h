@@ -30,6 +30,8 @@ public:
     std::size_t missing_answers = 0;  // deliver() gives fewer than it should
     std::string text;                 // of each success
     std::size_t largest_piece = 0;
+    std::size_t behind = 0;  // bytes that waiting() tells of
+    std::size_t waiting() const override { return behind; }
     Session* session = nullptr;
 
     Answer recipient(const Recipient& recipient, std::uint64_t size) override {

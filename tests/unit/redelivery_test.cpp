@@ -76,6 +76,15 @@ TEST_CASE("a copy by a second connection while the first one stands is a message
     CHECK(memory.claim("k", second, now()) == Claim::untracked);
 }
 
+TEST_CASE("a copy by the same connection is a message of its own, even if the peer has closed its side") {
+    Redelivery memory(hours(1), 10);
+    Sender peer;
+    REQUIRE(memory.claim("k", peer, now()) == Claim::fresh);
+    memory.settle("k", true);
+    peer.away = true;
+    CHECK(memory.claim("k", peer, now()) == Claim::untracked);
+}
+
 TEST_CASE("a second copy waits for the first one that is still under way") {
     Redelivery memory(hours(1), 10);
     Sender first;
