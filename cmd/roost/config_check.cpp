@@ -1,6 +1,10 @@
 // roost config check: everything that would keep Roost from working, one line each.
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <iostream>
+#include <system_error>
 
 #include "base/text.h"
 #include "commands.h"
@@ -119,7 +123,37 @@ void check_log(const std::string& target, Findings& findings) {
                                   "begin a file's path with /"));
         return;
     }
-    check_directory("log.target: directory", parent_of(target), findings);
+    const std::string dir = parent_of(target);
+    // Nobody makes it.
+    if (::access(dir.c_str(), F_OK) != 0) {
+        findings.add(system_error(errno, "log.target = " + printable(target) + ": cannot look into " + dir,
+                                  "make the directory, for the user that runs Roost"));
+        return;
+    }
+    check_directory("log.target: directory", dir, findings);
+}
+
+// What only its use would show.
+void check_uses(const Config& config, Findings& findings) {
+    const auto wrong = [&](const std::string& key, const std::string& why, const std::string& hint) {
+        findings.add(config_error(std::string(config.origin(key)) + ": " + key, why, hint));
+    };
+    if (config.text("store.state").empty())
+        wrong("store.state", "it is empty", "name a directory for Roost's own state");
+    if (config.duration("delivery.deadline").count() == 0)
+        wrong("delivery.deadline", "no delivery can be that fast", "leave it out, or write 5m");
+    const auto check_file = [&](const char* key, std::string_view path, int how) {
+        if (path.empty() || path.find('%') != std::string_view::npos) return;
+        if (::access(std::string(path).c_str(), how) != 0)
+            wrong(key, printable(path) + ": " + std::generic_category().message(errno), "check the path");
+    };
+    for (const char* key : {"quota.warning-message", "lmtp.tls-certificate", "lmtp.tls-key"})
+        check_file(key, config.text(key), R_OK);
+    const std::vector<std::string> command = parse_words(config.text("quota.warning-command"));
+    if (!command.empty() && !command.front().starts_with('/'))
+        wrong("quota.warning-command", "it is no absolute path", "write /usr/bin/... or the like");
+    else if (!command.empty())
+        check_file("quota.warning-command", command.front(), X_OK);
 }
 
 // Whether the dicts that usage is kept in can be asked.
@@ -194,6 +228,7 @@ Result<int> config_check(const Options& options) {
         auto dry = DryRun::make(*config, **db);
         findings.add_failure(dry);
         check_dicts(*config, findings);
+        check_uses(*config, findings);
         if (options.records) check_records(**db, *config, options, findings);
     }
     if (options.verbose && !findings.any()) std::cout << options.config_path << ": no problem found\n";

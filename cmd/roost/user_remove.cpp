@@ -2,6 +2,7 @@
 #include <array>
 #include <cerrno>
 #include <iostream>
+#include <optional>
 #include <thread>
 
 #include "base/text.h"
@@ -73,6 +74,29 @@ Result<void> purge_mailbox(Mda& mda, const User& user) {
     }
 }
 
+// Whether removing the one place would remove the other.
+bool holds(const std::string& place, const std::string& other) {
+    return other == place || other.starts_with(place + "/");
+}
+
+// An Error if somebody else's mailbox lies where this one is removed.
+Result<void> check_alone(SqlUserDb& db, const UserRecord& own) {
+    if (!own.allocation) return {};
+    std::optional<Error> found;
+    auto listed = db.each_user({}, [&](std::string_view name, const Result<UserRecord>& other) {
+        if (name == own.name || !other || !other->allocation) return true;
+        for (const auto& [key, place] : *own.allocation)
+            for (const auto& [other_key, other_place] : *other->allocation)
+                if (place.starts_with('/') && holds(place, other_place))
+                    found = Error{Outcome::trouble, "the mailbox " + place + " of " + own.name,
+                                  "that of " + std::string(name) + " lies there, too",
+                                  "remove the user without --purge, or give the other one a mailbox of its own", 0};
+        return !found;
+    });
+    if (!listed) return listed;
+    return found ? Result<void>(*std::move(found)) : Result<void>();
+}
+
 // From when the record is disabled no new delivery begins, and none makes the mailbox anew while the lock is held. One
 // that began earlier finds the mailbox gone, which is temporary trouble for it, and the user gone at the next try.
 Result<int> purge(Instance& instance, const std::string& name) {
@@ -125,6 +149,7 @@ Result<int> user_remove(const Options& options) {
     if (!instance) return std::move(instance).error();
     auto record = need_user((*instance)->db(), *name);
     if (!record) return std::move(record).error();
+    if (auto alone = check_alone((*instance)->db(), *record); !alone) return std::move(alone).error();
     if (!options.yes && !ask("Remove " + printable(*name) + " and all its mail?"))
         return Error{Outcome::trouble, "user " + *name, "not confirmed", "nothing was changed", 0};
     auto purged = purge(**instance, *name);

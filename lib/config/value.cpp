@@ -1,5 +1,6 @@
 #include "config/value.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <limits>
@@ -165,6 +166,22 @@ Result<void> check_path(std::string_view text) {
     return bad_value(text, "an absolute path: begin it with /");
 }
 
+Result<void> check_pattern(std::string_view text) {
+    if (text.empty() || text.ends_with('/')) return bad_value(text, "a path: end it without a slash");
+    if (("/" + std::string(text) + "/").find("/../") != std::string::npos)
+        return bad_value(text, "a path for mailboxes: '..' has no place in it");
+    for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at)) {
+        const std::string_view rest = text.substr(at);
+        const std::array<std::string_view, 5> variables{"%%", "%{user}", "%{local}", "%{domain}", "%{hash}"};
+        const auto* const found = std::find_if(variables.begin(), variables.end(),
+                                               [&](std::string_view name) { return rest.starts_with(name); });
+        if (found == variables.end())
+            return bad_value(text, "a template: after % comes {user}, {local}, {domain}, {hash} or another %");
+        at += found->size();
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
@@ -184,6 +201,8 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             for (const std::string& word : parse_words(text))
                 if (auto checked = check_path(word); !checked) return checked;
             return {};
+        case Kind::pattern:
+            return check_pattern(text);
         case Kind::boolean:
             return status(parse_boolean(text));
         case Kind::size:
@@ -220,6 +239,8 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "path";
         case Kind::paths:
             return "paths";
+        case Kind::pattern:
+            return "template";
         case Kind::boolean:
             return "yes|no";
         case Kind::size:

@@ -27,6 +27,7 @@ enum class Kind {
     words,       // words separated by blanks
     path,        // an absolute path, or empty
     paths,       // absolute paths separated by blanks
+    pattern,     // a path with %{user} %{local} %{domain} %{hash} %%; absolute where nothing else comes before it
     allowance,   // a share of the limit (10%) or a size (10M); 0 for none
     id_range,    // FROM-TO, two numbers of user or group ids; empty for none
     thresholds,  // storage>80% messages>90% storage<80%; may be empty

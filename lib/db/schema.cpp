@@ -63,6 +63,10 @@ Result<void> bring_up_to_date(Database& db, std::span<const std::string> steps, 
     auto version = version_of(db);
     if (!version) return std::move(version).error();
     if (*version == latest) return {};
+    if (*version < 0)
+        return config_error("cannot use the user database " + db.path(),
+                            "its schema is version " + std::to_string(*version) + ", which there never was",
+                            "restore the number in the table roost_schema");
     if (*version > latest) return newer(db, *version, steps.size());
     if (*version == 0) {
         if (missing == Database::Missing::fail)
@@ -74,7 +78,7 @@ Result<void> bring_up_to_date(Database& db, std::span<const std::string> steps, 
     return db.write("upgrade the schema", [&](soci::session&) -> Result<void> {
         // Again, now that nobody else can be at it.
         auto reached = version_of(db);
-        while (reached && *reached < latest) {
+        while (reached && *reached >= 0 && *reached < latest) {
             const std::int64_t from = *reached;
             db.run(steps[static_cast<std::size_t>(from)]);
             reached = version_of(db);

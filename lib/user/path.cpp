@@ -29,8 +29,9 @@ bool climbs(std::string_view pattern) {
 }  // namespace
 
 Result<std::string> expand_path(std::string_view key, std::string_view pattern, const User& user) {
-    const auto wrong = [&](std::string why) {
-        return config_error(std::string(key) + " '" + printable(pattern) + "'", std::move(why), std::string(kHint));
+    const auto wrong = [&, whole = pattern](std::string why) {
+        return config_error(std::string(key) + " " + excerpt(whole) + " for " + user.name(), std::move(why),
+                            std::string(kHint));
     };
     if (!pattern.starts_with('/')) return wrong("not an absolute path");
     if (climbs(pattern)) return wrong("'..' has no place in it");

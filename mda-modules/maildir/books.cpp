@@ -128,7 +128,9 @@ Result<std::optional<SizeFile>> read(Files& files, Mailbox& mailbox, const Terms
 
 bool is_old(Files& files, const Mailbox& mailbox) {
     const auto st = files.stat(mailbox.ref(), kSizeFileName);
-    return !st || std::time(nullptr) - st->st_mtime >= kStaleSeconds;
+    if (!st) return true;
+    const std::time_t age = std::time(nullptr) - st->st_mtime;
+    return age < 0 || age >= kStaleSeconds;  // the clock was wrong then, or is now
 }
 
 // A count is a new file, whoever makes it. False where the file system does not tell.

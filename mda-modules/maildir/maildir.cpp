@@ -18,7 +18,7 @@ namespace roost::maildir {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"maildir.path", Kind::text, "/var/mail/roost/%{domain}/%{local}", Level::user,
+    {"maildir.path", Kind::pattern, "/var/mail/roost/%{domain}/%{local}", Level::user,
      "Where a new mailbox is made: an absolute path, in which %{user} stands for the user's whole name, %{local} and "
      "%{domain} for its parts and %{hash} for two levels of directories that spread users evenly. With maildir.volumes "
      "it is the path below the chosen volume, without a slash in front. A mailbox stays where it was made."},

@@ -15,12 +15,12 @@ namespace roost::mbox {
 namespace {
 
 constexpr Setting kSettings[] = {
-    {"mbox.path", Kind::text, "/var/mail/roost/%{domain}/%{local}/inbox", Level::user,
+    {"mbox.path", Kind::pattern, "/var/mail/roost/%{domain}/%{local}/inbox", Level::user,
      "Where a new user's INBOX is made: the absolute path of a file, with %{user} %{local} %{domain} %{hash} as in "
      "maildir.path. Lock file and books lie beside it, so a directory for each user, as in the default, keeps the "
      "users "
      "apart. A mailbox stays where it was made."},
-    {"mbox.folders", Kind::text, "/var/mail/roost/%{domain}/%{local}/folders", Level::user,
+    {"mbox.folders", Kind::pattern, "/var/mail/roost/%{domain}/%{local}/folders", Level::user,
      "The directory for a new user's folders, which no other user may have. It is made with the mailbox."},
     {"mbox.folder-file", Kind::text, "messages.mbox", Level::file,
      "The name of the file in each folder's directory: the folder Lists/roost is Lists/roost/messages.mbox, and Lists "

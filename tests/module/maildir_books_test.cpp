@@ -93,6 +93,15 @@ TEST_CASE("a maildirsize that can be trusted is believed, any other is counted a
     CHECK(books(alice) == "1000S,50C\n10 1\n");
 }
 
+TEST_CASE("a count from the future is not believed when it says full", "[maildir]") {
+    Site site;
+    const User alice = site.with_mailbox("alice@example.org", kLimits);
+    put(root_of(alice) / "cur" / "1.x:2,S", kTen);
+    put(books_of(alice), "1000S,50C\n1000 1\n");
+    make_older(books_of(alice), -3600);
+    CHECK(site.usage(alice, {1, 1}) == Usage{10, 1});
+}
+
 TEST_CASE("the full file of a large mailbox is summed up, seldom counted", "[maildir]") {
     Site site;
     const User alice = site.with_mailbox("alice@example.org", {{"quota.messages", "2000000000"}});

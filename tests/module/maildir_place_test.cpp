@@ -114,7 +114,6 @@ TEST_CASE("settings and records that make no sense are told as the administrator
     const Row rows[] = {
         {{"maildir.volumes=/tmp", "maildir.path=/absolute/%{local}"}, {}, "maildir.path"},
         {{"maildir.path=relative/%{local}"}, {}, "maildir.path"},
-        {{"maildir.path=/x/%{nothing}"}, {}, "maildir.path"},
         {{}, {{"maildir.path", "relative"}}, "maildir.path"},
         {{}, {{"maildir.path", "/x"}, {"maildir.uid", "abc"}}, "maildir.uid"},
         {{}, {{"maildir.path", "/x"}, {"maildir.uid", "4294967295"}}, "maildir.uid"},

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import BUILD, PROGRAMS, SAMPLE, Site, clean_env
 
-ALICE = "alice@example.org"
+ALICE, BOB = "alice@example.org", "bob@example.org"
 
 
 def ok(result, out=None):
@@ -446,6 +446,22 @@ def test_purging_does_not_ask_with_yes_on_a_terminal(site):
     site.add(ALICE)
     status, shown = on_terminal(site, ["user", "remove", ALICE, "--purge", "--yes"], b"")
     assert (status, shown) == (0, "") and row(site, "users", ALICE) is None
+
+
+@pytest.mark.parametrize("where", ["{path}/shared", "{path}/shared/below"])
+def test_a_purge_never_takes_somebody_elses_mailbox_along(site, where):
+    site.add(ALICE)
+    site.add(BOB)
+    for user, place in ((ALICE, "{path}/shared"), (BOB, where)):
+        ok(site.roost("user", "set", user, "maildir.path=" + place.format(path=site.path)), "")
+        assert site.deliver(user).returncode == 0
+    text = fails(site.roost("user", "remove", ALICE, "--purge", "--yes"), 1, "shared", BOB)
+    assert "without --purge" in text
+    assert site.sql("SELECT enabled FROM users WHERE name=?", (ALICE,)) == [(1,)]
+    assert (site.path / "shared/new").is_dir()
+    if where.endswith("below"):
+        ok(site.roost("user", "remove", BOB, "--purge", "--yes"), "")
+        ok(site.roost("user", "remove", ALICE, "--purge", "--yes"), "")
 
 
 def test_a_purge_that_fails_leaves_the_user_disabled_and_can_be_repeated(site):

@@ -346,6 +346,24 @@ def test_a_state_directory_that_cannot_be_used_is_found(site, value, part):
     assert "store.state" in line and part in line
 
 
+@pytest.mark.parametrize("key, value, part", [
+    ("log.target", "{path}/none/log", "No such file"), ("store.state", "", "empty"), ("delivery.deadline", "0s", "5m"),
+    ("quota.warning-message", "{path}/none", "No such file"), ("quota.warning-command", "warn now", "absolute"),
+    ("quota.warning-command", "{path}/none now", "No such file"), ("lmtp.tls-certificate", "{path}/none", "No such file"),
+    ("maildir.path", "/a/%{{foo}}", "template"),
+])
+def test_what_only_its_use_would_show_is_found(site, key, value, part):
+    site.configure({key: value.format(path=site.path)})
+    (line,) = problems(site.roost("config", "check"))
+    assert key in line and part in line
+
+
+def test_a_template_is_looked_at_when_it_is_set(site):
+    site.add("alice@example.org")
+    result = site.roost("user", "set", "alice@example.org", "maildir.path=/a/%{foo}")
+    assert result.returncode == 64 and b"maildir.path" in result.stderr and b"{foo}" in result.stderr
+
+
 def test_a_state_directory_of_somebody_else_is_found(site):
     nobody = as_nobody(site)
     for path in [site.conf, *site.path.glob("users.db*")]:

@@ -107,6 +107,7 @@ BAD_VALUES = {
     "text": ["\x01"],
     "words": ["\x01"],
     "path": ["relative", "./here", "~/there"],
+    "template": ["", "/a/", "/a/../b", "/a/%", "/a/%{foo}", "/a/%{user", "/%n"],
     "paths": ["relative", "/a b", "/a ./b"],
 }
 CHOICE = ["", "nonsense", "YES|NO"]

@@ -475,6 +475,14 @@ TEST_CASE("a missing, table-less or newer database is never taken for one withou
     CHECK_FALSE(SqlUserDb::open("sqlite:" + path, SqlUserDb::Missing::create, 1s));
 }
 
+TEST_CASE("a schema version that never was is an Error") {
+    UserSite test;
+    test.sql("UPDATE roost_schema SET version = -1");
+    const auto opened = open_existing(test.path);
+    REQUIRE_FALSE(opened);
+    CHECK(has(opened.error().text(), "version -1"));
+}
+
 TEST_CASE("a damaged database is an Error, not an unknown user") {
     UserSite site;
     site.db.reset();

@@ -140,7 +140,7 @@ TEST_CASE("no two names share a path") {
 }
 
 TEST_CASE("a template that cannot be right is an Error that names its setting") {
-    CHECK(has(expand_error("m/%{user}"), "maildir.path 'm/%{user}': not an absolute path"));
+    CHECK(has(expand_error("m/%{user}"), "maildir.path 'm/%{user}' for alice@example.org: not an absolute path"));
     CHECK(has(expand_error(""), "not an absolute path"));
     CHECK(has(expand_error("%{user}"), "not an absolute path"));
     CHECK(has(expand_error("/m/%{name}"), "unknown variable %{name}"));
