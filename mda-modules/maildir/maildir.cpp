@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "books.h"
+#include "folder.h"
 #include "mailbox.h"
 #include "module/module.h"
 #include "owner.h"
