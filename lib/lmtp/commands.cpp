@@ -184,9 +184,10 @@ void Session::Machine::bdat(std::string_view arguments) {
         say({501, "5.5.4", "BDAT needs a number of octets, then LAST or nothing"});
         return close({421, "4.7.0", "It cannot be known where the next command begins"});
     }
-    if (transaction_ && !transaction_->envelope.recipients.empty()) {
-        transaction_->chunked = true;
-        if (!transaction_->decoder) transaction_->decoder.emplace(DataDecoder::Framing::counted);
+    if (transaction_) {
+        Transaction& now = *transaction_;
+        now.chunked = true;
+        if (!now.envelope.recipients.empty() && !now.decoder) now.decoder.emplace(DataDecoder::Framing::counted);
     }
     chunk_left_ = chunk->octets;
     chunk_last_ = chunk->last;

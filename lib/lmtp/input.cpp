@@ -99,7 +99,7 @@ std::size_t Session::Machine::take_chunk(std::string_view in) {
     in = in.substr(0, chunk_left_);
     std::size_t taken = in.size();
     // Refused, its octets are swallowed all the same (RFC 3030 section 2).
-    if (transaction_ && transaction_->chunked) {
+    if (transaction_ && transaction_->decoder) {
         std::array<char, kPiece> piece;  // NOLINT(cppcoreguidelines-pro-type-member-init): as above
         const DataDecoder::Step step = transaction_->decoder->decode(in, piece);
         keep({piece.data(), step.made});

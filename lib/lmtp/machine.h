@@ -21,7 +21,7 @@ struct Transaction {
     Envelope envelope;
     std::uint64_t size = 0;  // as declared
     bool utf8 = false;
-    bool chunked = false;  // a BDAT has come
+    bool chunked = false;  // a BDAT has come: if it was refused, what follows would be a message without its beginning
     bool too_large = false;
     bool told = false;              // the client knows of the failure
     std::optional<Answer> failure;  // of all recipients; the data are swallowed

@@ -201,6 +201,17 @@ TEST_CASE("lmtp: chunks make a message: RFC 3030") {
                    "NOOP\r\n")
                   .last(3) == Codes{"503 5.5.1", "503 5.5.1", "250 2.0.0"});
     }
+    SECTION("behind a refused chunk nothing is taken that would make a message without it") {
+        const std::string ready = kHello + "MAIL FROM:<>\r\n";
+        const Talk got =
+            talk(ready + chunk("x") + "RCPT TO:<b@x>\r\nDATA\r\n" + chunk("y") + chunk("z", true) + "MAIL FROM:<>\r\n");
+        CHECK(got.last(6) == Codes(6, "503 5.5.1"));
+        CHECK(got.host.asked.empty());
+        CHECK(got.host.delivered.empty());
+        for (const std::string again : {"RSET\r\n", kHello.c_str()})
+            CHECK(talk(ready + chunk("x", true) + again + "MAIL FROM:<>\r\nRCPT TO:<b@x>\r\n" + chunk("y", true))
+                      .host.delivered.size() == 1);
+    }
     SECTION("behind the first chunk only chunks") {
         CHECK(talk(kReady + chunk("x") + "DATA\r\nRCPT TO:<c@x>\r\nMAIL FROM:<>\r\n").last(3) ==
               Codes{"503 5.5.1", "503 5.5.1", "503 5.5.1"});
