@@ -60,13 +60,15 @@ std::size_t end_of_path(std::string_view text) {
     return std::string_view::npos;
 }
 
-// "@one,@two:mailbox" -> "mailbox". nullopt: it begins as a source route and is none.
+// "@one,@two:mailbox" -> "mailbox". nullopt: it begins as a source route and is none, or leads nowhere.
 std::optional<std::string_view> without_route(std::string_view path) {
     if (!path.starts_with('@')) return path;
     const std::size_t colon = path.find(':');
     if (colon == std::string_view::npos || path.substr(0, colon).find_first_of("\"<> ") != std::string_view::npos)
         return std::nullopt;
-    return path.substr(colon + 1);
+    const std::string_view mailbox = path.substr(colon + 1);
+    if (mailbox.empty()) return std::nullopt;  // "<@one:>" is not the null sender
+    return mailbox;
 }
 
 Parsed<std::vector<Parameter>> parse_parameters(std::string_view text) {

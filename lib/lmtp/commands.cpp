@@ -125,6 +125,9 @@ void Session::Machine::mail(std::string_view arguments) {
     auto sender = parse_sender(path);
     if (!sender) return say({501, "5.1.7", sender.error().text()});
     if (!is_utf8(path)) return say({501, "5.1.7", "The sender is not UTF-8"});
+    // The rest is the sender's business: some that exist are odd.
+    if (path.starts_with('@') || path.ends_with('@'))
+        return say({501, "5.1.7", "The sender lacks what stands before or behind the @"});
     if (parameters.size == UINT64_MAX || (terms_.max_message != 0 && parameters.size > terms_.max_message))
         return say({552, "5.3.4", "The message is too large"});  // RFC 1870 section 6.1
     mail_refused_ = false;

@@ -139,7 +139,7 @@ TEST_CASE("lmtp: paths are read as RFC 5321 section 4.1.2 writes them") {
     CHECK(address_of("<>") == "501 5.1.3");
     CHECK(address_of("<@x>") == "501 5.5.2");
     CHECK(address_of("<b@>") == "501 5.1.3");
-    CHECK(address_of("<@x:>") == "501 5.1.3");
+    CHECK(address_of("<@x:>") == "501 5.5.2");
     CHECK(address_of("<@x y:b@x>") == "501 5.5.2");
     CHECK(address_of("b@x") == "501 5.5.2");
     CHECK(address_of("<b@x") == "501 5.5.2");
@@ -158,6 +158,15 @@ TEST_CASE("lmtp: paths are read as RFC 5321 section 4.1.2 writes them") {
     CHECK(sender_of("<A@Example.org>") == "A@Example.org");
     CHECK(sender_of("<@one:A@x>") == "A@x");
     CHECK(sender_of("<prvs=1234=a@x>") == "prvs=1234=a@x");
+    for (const std::string odd : {"a", "a..b@x", "a.@x", "a@b@x", "\"@\"@x", "\"\"@x", "a@[::1]", "a@-x-", "a:b@x"})
+        CHECK(sender_of("<" + odd + ">") == odd);
+    CHECK(sender_of("<@>") == "501 5.5.2");
+    CHECK(sender_of("<@x>") == "501 5.5.2");
+    CHECK(sender_of("<@x:>") == "501 5.5.2");
+    CHECK(sender_of("<@x:@y>") == "501 5.1.7");
+    CHECK(sender_of("<@x:a@>") == "501 5.1.7");
+    CHECK(sender_of("<a@>") == "501 5.1.7");
+    CHECK(sender_of("<a@x@>") == "501 5.1.7");
     CHECK(sender_of("<" + std::string(321, 'a') + ">") == "501 5.1.7");
     CHECK(reply_to("MAIL FROM <a@x>") == "501 5.5.2");
     CHECK(reply_to("MAIL FROM:") == "501 5.5.2");
