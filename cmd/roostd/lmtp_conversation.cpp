@@ -38,7 +38,7 @@ bool LmtpConversation::take(std::string_view bytes) {
     while (!bytes.empty()) {
         bytes.remove_prefix(session_.feed(bytes, out));
         if (session_.verdicts_confirmed()) transaction_.confirmed();
-        const bool before = std::exchange(receiving_, transaction_.receiving());
+        const bool before = std::exchange(receiving_, session_.receiving());
         if (receiving_ && !before) message_ = Deadline::in(data_timeout_);
         if (!out.empty()) {
             if (!connection_.write(out, Deadline::in(idle_timeout_))) return false;

@@ -32,8 +32,6 @@ public:
     std::size_t waiting() const override { return connection_.waiting(); }
     void reset() override;
 
-    // Message bytes have come, and the end has not.
-    bool receiving() const { return incoming_.has_value(); }
     // The peer has read all verdicts given so far.
     void confirmed();
     // Closes the mailboxes that are open for recipients whose message has not come yet.

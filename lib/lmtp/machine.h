@@ -34,6 +34,7 @@ public:
 
     std::size_t feed(std::string_view in, std::string& out);
     void secured();
+    bool receiving() const { return mode_ != Mode::command || (transaction_ && transaction_->chunked); }
     bool idle() const { return mode_ == Mode::command && line_.empty() && overlong_ == 0 && !transaction_; }
 
     const Terms& terms() const { return terms_; }

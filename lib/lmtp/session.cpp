@@ -32,6 +32,8 @@ std::string Session::shutdown_reply() const {
 
 bool Session::idle() const { return machine_->idle(); }
 
+bool Session::receiving() const { return machine_->receiving(); }
+
 bool Session::verdicts_confirmed() const { return machine_->confirmed(); }
 
 const Envelope* Session::envelope() const { return machine_->envelope(); }

@@ -98,6 +98,9 @@ public:
 
     // True while no transaction is open and no command is incomplete: the moment to shut down without loss.
     bool idle() const;
+    // True from DATA or BDAT to the end of the message, whether it is kept or swallowed; of a chunk outside of a
+    // transaction, to the chunk's end.
+    bool receiving() const;
     // True once the peer has sent a command after the last verdicts, which shows that it has read them.
     bool verdicts_confirmed() const;
 

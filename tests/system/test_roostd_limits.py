@@ -120,6 +120,36 @@ def test_a_message_that_drips_is_ended(alice):
         assert drip(client, b"x\r\n").startswith("421 4.4.2 ")
 
 
+@pytest.mark.parametrize(
+    "said, begin, end, verdict",
+    [
+        (["MAIL FROM:<>", f"RCPT TO:<{ALICE}>", "DATA"], b"x" * 2000 + b"\r\n", b"\r\n.\r\n", "552 5.2.3 "),
+        (["MAIL FROM:<>", f"RCPT TO:<{ALICE}>"], b"BDAT 2020 LAST\r\n" + b"x" * 2000, b"x" * 12, "552 5.2.3 "),
+        ([], b"BDAT 20 LAST\r\n" + b"x" * 12, b"", "503 5.5.1 "),
+    ],
+)
+def test_what_is_swallowed_may_take_as_long_as_what_is_kept(alice, said, begin, end, verdict):
+    alice.configure(lmtp__idle_timeout="1s", lmtp__max_message="1K")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        for command in said:
+            client.say(command)
+        client.send(begin)
+        for _ in range(8):
+            time.sleep(0.2)
+            client.send(b"x")
+        client.send(end)
+        assert client.reply().startswith(verdict)
+
+
+def test_a_message_that_is_too_large_drips_no_longer_than_another(alice):
+    alice.configure(lmtp__data_timeout="1s", lmtp__max_message="1K")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        client.envelope(ALICE)
+        client.say("DATA")
+        client.send(b"x" * 2000)
+        assert drip(client, b"x\r\n").startswith("421 4.4.2 ")
+
+
 def test_a_client_that_reads_nothing_is_given_up(alice):
     alice.configure(lmtp__idle_timeout="300ms", lmtp__max_errors="unlimited")
     with Daemon(alice) as daemon, daemon.client() as client:

@@ -323,6 +323,29 @@ TEST_CASE("lmtp: idle means that nothing would be lost by ending the session") {
     CHECK_FALSE(talk(std::string(5000, 'x')).idle);
 }
 
+TEST_CASE("lmtp: a message is being received from DATA or BDAT to its end, whatever becomes of it") {
+    const auto receiving = [](const std::string& in, const Setup& setup = {}) {
+        FakeHost host;
+        Session session(setup.terms, host);
+        host.session = &session;
+        std::string out;
+        for (std::string_view rest = in; !rest.empty();) rest.remove_prefix(session.feed(rest, out));
+        return session.receiving();
+    };
+    CHECK_FALSE(receiving(kReady));
+    CHECK(receiving(kReady + "DATA\r\n"));
+    CHECK(receiving(kReady + "DATA\r\nlonger than ten octets\r\n", limited(10)));
+    CHECK_FALSE(receiving(kReady + "DATA\r\nx\r\n.\r\n"));
+    CHECK(receiving(kReady + "BDAT 3\r\nab"));
+    CHECK(receiving(kReady + "BDAT 3\r\nabc"));
+    CHECK(receiving(kReady + "BDAT 3\r\nabcNOOP\r\nBD"));
+    CHECK(receiving(kReady + "BDAT 30\r\nlonger than ten octets", limited(10)));
+    CHECK_FALSE(receiving(kReady + "BDAT 3\r\nabcBDAT 0 LAST\r\n"));
+    CHECK_FALSE(receiving(kReady + "BDAT 3\r\nabcRSET\r\n"));
+    CHECK(receiving("BDAT 3\r\nab"));
+    CHECK_FALSE(receiving("BDAT 3\r\nabc"));
+}
+
 TEST_CASE("lmtp: verdicts are confirmed by a command sent after them, not by one pipelined with the data") {
     FakeHost host;
     Session session(Setup::plain_terms(), host);
