@@ -8,8 +8,10 @@
 namespace roost {
 namespace {
 
-lmtp::Terms terms_for(Service& service, const net::Connection& connection) {
-    return service.terms(connection.peer(), *service.setup());
+lmtp::Terms first_terms(Service& service, Transaction& transaction) {
+    lmtp::Terms out = transaction.new_terms().value();  // none were told yet
+    out.session = service.session_name();
+    return out;
 }
 
 }  // namespace
@@ -17,12 +19,9 @@ lmtp::Terms terms_for(Service& service, const net::Connection& connection) {
 LmtpConversation::LmtpConversation(Service& service, net::Connection connection)
     : Conversation(service, std::move(connection)),
       counted_(service.metrics()),
-      tls_(service.setup()->lmtp.tls),
-      idle_timeout_(service.setup()->lmtp.idle_timeout),
-      data_timeout_(service.setup()->lmtp.data_timeout),
       transaction_(service, connection_),
-      session_(terms_for(service, connection_), transaction_),
-      quiet_(Deadline::in(idle_timeout_)),
+      session_(first_terms(service, transaction_), transaction_),
+      quiet_(Deadline::in(transaction_.idle_timeout())),
       message_(quiet_) {
     transaction_.serve(session_);
 }
@@ -39,11 +38,11 @@ bool LmtpConversation::take(std::string_view bytes) {
         bytes.remove_prefix(session_.feed(bytes, out));
         if (session_.verdicts_confirmed()) transaction_.confirmed();
         const bool before = std::exchange(receiving_, session_.receiving());
-        if (receiving_ && !before) message_ = Deadline::in(data_timeout_);
+        if (receiving_ && !before) message_ = Deadline::in(transaction_.data_timeout());
         if (!out.empty()) {
-            if (!connection_.write(out, Deadline::in(idle_timeout_))) return false;
+            if (!connection_.write(out, Deadline::in(transaction_.idle_timeout()))) return false;
             out.clear();
-            quiet_ = Deadline::in(idle_timeout_);
+            quiet_ = Deadline::in(transaction_.idle_timeout());
         }
         if (session_.state() == lmtp::Session::State::closed) {
             connection_.finish();
@@ -52,18 +51,18 @@ bool LmtpConversation::take(std::string_view bytes) {
         // What came behind the command in the clear is dropped (RFC 3207 section 4.2).
         if (session_.state() == lmtp::Session::State::start_tls) return start_tls();
     }
-    if (receiving_) quiet_ = Deadline::in(idle_timeout_);
+    if (receiving_) quiet_ = Deadline::in(transaction_.idle_timeout());
     return true;
 }
 
 bool LmtpConversation::start_tls() {
-    auto done = connection_.start_tls(*tls_, Deadline::in(idle_timeout_));
+    auto done = connection_.start_tls(transaction_.tls(), Deadline::in(transaction_.idle_timeout()));
     if (!done) {
         log(LogLevel::warning, "peer=" + connection_.peer().text + ": " + done.error().text());
         return false;
     }
     session_.secured();
-    quiet_ = Deadline::in(idle_timeout_);
+    quiet_ = Deadline::in(transaction_.idle_timeout());
     return true;
 }
 

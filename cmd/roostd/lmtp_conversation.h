@@ -26,9 +26,6 @@ private:
     void say_last(std::string_view reply);
 
     Metrics::Session counted_;
-    std::shared_ptr<net::TlsContext> tls_;
-    std::chrono::milliseconds idle_timeout_;
-    std::chrono::milliseconds data_timeout_;
     Transaction transaction_;
     lmtp::Session session_;
     Deadline quiet_;    // when the peer has been silent for too long

@@ -77,15 +77,9 @@ void Service::replace_setup(std::shared_ptr<const Setup> setup) {
     after_.reloaded();
 }
 
-lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) {
-    using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::system_clock;
+lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) const {
     lmtp::Terms out;
     out.host = host_;
-    const auto now = duration_cast<microseconds>(system_clock::now().time_since_epoch());
-    std::array<char, 48> name{};
-    std::snprintf(name.data(), name.size(), "%llx.%x", static_cast<unsigned long long>(now.count()),
-                  static_cast<unsigned>(++sessions_));
-    out.session = name.data();
     out.max_message = setup.lmtp.max_message;
     out.max_recipients = setup.lmtp.max_recipients;
     out.max_errors = setup.lmtp.max_errors;
@@ -93,6 +87,15 @@ lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) {
     out.trusted = setup.lmtp.trusted.contains(peer);
     out.offer_dsn = setup.lmtp.offer_dsn;
     return out;
+}
+
+std::string Service::session_name() {
+    using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::system_clock;
+    const auto now = duration_cast<microseconds>(system_clock::now().time_since_epoch());
+    std::array<char, 48> name{};
+    std::snprintf(name.data(), name.size(), "%llx.%x", static_cast<unsigned long long>(now.count()),
+                  static_cast<unsigned>(++sessions_));
+    return name.data();
 }
 
 std::string Service::redelivery_file() const {

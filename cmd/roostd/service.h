@@ -49,8 +49,10 @@ public:
     std::shared_ptr<const Setup> setup() const;
     void replace_setup(std::shared_ptr<const Setup> setup);
 
-    // What holds for a new session with this peer.
-    lmtp::Terms terms(const net::Peer& peer, const Setup& setup);
+    // What holds by this setup for a session with this peer, its name excepted.
+    lmtp::Terms terms(const net::Peer& peer, const Setup& setup) const;
+    // For a new session; no two have had the same.
+    std::string session_name();
 
     // What is remembered of lost verdicts outlives the process in a file of the state directory.
     void load_redelivery();

@@ -193,6 +193,16 @@ void Transaction::reset() {
     setup_.reset();
 }
 
+std::optional<lmtp::Terms> Transaction::new_terms() {
+    const auto setup = service_.setup();
+    if (told_.lock() == setup) return std::nullopt;
+    told_ = setup;
+    tls_ = setup->lmtp.tls;
+    idle_timeout_ = setup->lmtp.idle_timeout;
+    data_timeout_ = setup->lmtp.data_timeout;
+    return service_.terms(connection_.peer(), *setup);
+}
+
 // Logs and counts a recipient's verdict.
 void Transaction::report(const Envelope& envelope, const Recipient& recipient, const Message* message,
                          const Verdict& verdict) const {

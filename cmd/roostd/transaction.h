@@ -7,6 +7,7 @@
 #include "net/connection.h"
 #include "service.h"
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,12 @@ public:
     std::vector<lmtp::Answer> deliver(const Envelope& envelope) override;
     std::size_t waiting() const override { return connection_.waiting(); }
     void reset() override;
+    std::optional<lmtp::Terms> new_terms() override;
+
+    // By the setup that the session's terms are from.
+    net::TlsContext& tls() const { return *tls_; }  // if STARTTLS is offered
+    std::chrono::milliseconds idle_timeout() const { return idle_timeout_; }
+    std::chrono::milliseconds data_timeout() const { return data_timeout_; }
 
     // The peer has read all verdicts given so far.
     void confirmed();
@@ -62,6 +69,11 @@ private:
     const net::Connection& connection_;
     Source source_;
     const lmtp::Session* session_ = nullptr;
+
+    std::weak_ptr<const Setup> told_;  // that the session's terms are from; an idle session keeps none alive
+    std::shared_ptr<net::TlsContext> tls_;
+    std::chrono::milliseconds idle_timeout_{0};
+    std::chrono::milliseconds data_timeout_{0};
 
     std::shared_ptr<const Setup> setup_;  // from a transaction's first recipient to its end
     std::vector<Routing> routings_;       // of the accepted recipients, in order

@@ -30,7 +30,15 @@ void Session::Machine::close(const Reply& reply) {
     state_ = State::closed;
 }
 
+void Session::Machine::renew_terms() {
+    auto terms = host_.new_terms();
+    if (!terms) return;
+    terms->session = std::move(terms_.session);
+    terms_ = *std::move(terms);
+}
+
 void Session::Machine::run(std::string_view line) {
+    if (!transaction_) renew_terms();
     if (line_is_fresh_) confirmed_ = true;
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (std::any_of(line.begin(), line.end(), is_control))
@@ -103,7 +111,7 @@ void Session::Machine::lhlo(std::string_view name) {
     peer_name_ = name;
     Capabilities capabilities;
     if (terms_.max_message != 0) capabilities.size = std::to_string(terms_.max_message);
-    capabilities.starttls = terms_.offer_starttls;
+    capabilities.starttls = terms_.offer_starttls && !secured_;
     capabilities.forwarding = terms_.trusted;
     capabilities.dsn = terms_.trusted && terms_.offer_dsn;
     *out_ += render_capabilities(terms_.host, capabilities);
@@ -225,7 +233,6 @@ void Session::Machine::secured() {
     unanswered_ = 0;
     greeted_ = false;
     secured_ = true;
-    terms_.offer_starttls = false;
     state_ = State::open;
 }
 

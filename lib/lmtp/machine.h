@@ -60,6 +60,7 @@ private:
     void close(const Reply& reply);
 
     // Commands.
+    void renew_terms();
     void run(std::string_view line);
     void run(const Command& command);
     void lhlo(std::string_view name);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,14 +17,14 @@ namespace roost::lmtp {
 // The longest reply in octets, all lines and line ends counted: Exim's buffer for a whole reply has 256.
 inline constexpr std::size_t kMaxReply = 239;
 
-// What holds for a whole session.
+// What holds for a session, until its host has other terms for it.
 struct Terms {
     std::string host;                   // our name, in the greeting
     std::string session;                // names the session; each transaction gets "SESSION.N"
     std::uint64_t max_message = 0;      // bytes, offered with SIZE; 0: no limit of ours
     std::size_t max_recipients = 1000;  // of one transaction
     std::size_t max_errors = 20;        // refused commands, after which the session ends
-    bool offer_starttls = false;        // a certificate is configured, and the transport is not encrypted yet
+    bool offer_starttls = false;        // a certificate is configured
     bool trusted = false;               // the peer may use XCLIENT, XFORWARD and the DSN parameters, ORCPT among them
     // Announce DSN to a trusted peer. Postfix sends ORCPT only then, but leaves it to us to report a success that the
     // sender asked for (RFC 3461 section 5.2.2), and nobody does.
@@ -65,6 +66,9 @@ public:
     virtual std::size_t waiting() const { return 0; }
     // The transaction is over, or given up: forget its recipients and bytes. Not called when the Session is destroyed.
     virtual void reset() = 0;
+    // The terms from here on, if they are not those told last; the session keeps its name. Asked before each command
+    // outside of transactions.
+    virtual std::optional<Terms> new_terms() = 0;
 };
 
 // One session. One thread at a time.

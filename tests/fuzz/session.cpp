@@ -6,7 +6,9 @@
 #include "check.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace roost;
@@ -33,7 +35,9 @@ struct Delivery {
 
 class CheckingHost : public Host {
 public:
-    explicit CheckingHost(std::uint64_t room) : room_(room) {}
+    // `terms`: those of the session; each time that new ones are asked for, the limit comes or goes, if `renews`.
+    CheckingHost(std::uint64_t room, Terms terms, bool renews)
+        : room_(room), terms_(std::move(terms)), renews_(renews) {}
     Session* session = nullptr;
     std::string* out = nullptr;
     std::vector<Delivery> delivered;
@@ -76,9 +80,17 @@ public:
         accepted_.clear();
         failed_ = false;
     }
+    std::optional<Terms> new_terms() override {
+        check(accepted_.empty(), "a transaction keeps its terms");
+        if (!renews_) return std::nullopt;
+        terms_.max_message = terms_.max_message == 0 ? 50 : 0;
+        return terms_;
+    }
 
 private:
     std::uint64_t room_;
+    Terms terms_;
+    bool renews_;
     std::string bytes_;
     std::vector<std::string> accepted_;
     bool failed_ = false;
@@ -110,9 +122,9 @@ struct Ending {
     Session::State state = Session::State::open;
 };
 
-Ending converse(const Terms& terms, std::uint64_t room, std::string_view in, std::string_view lengths) {
+Ending converse(const Terms& terms, std::uint64_t room, bool renews, std::string_view in, std::string_view lengths) {
     Ending got;
-    CheckingHost host(room);
+    CheckingHost host(room, terms, renews);
     Session session(terms, host);
     host.session = &session;
     for (std::size_t turn = 0; !in.empty() && session.state() == Session::State::open; ++turn) {
@@ -161,9 +173,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     terms.max_message = (options & 8U) != 0 ? 50 : 0;
     terms.max_recipients = 8;
     const std::uint64_t room = (options & 16U) != 0 ? 0 : UINT64_MAX;
+    const bool renews = (options & 32U) != 0;
 
-    const Ending whole = converse(terms, room, rest, {});
-    const Ending cut = converse(terms, room, rest, lengths.empty() ? std::string_view("\x40") : lengths);
+    const Ending whole = converse(terms, room, renews, rest, {});
+    const Ending cut = converse(terms, room, renews, rest, lengths.empty() ? std::string_view("\x40") : lengths);
     check(whole.out == cut.out, "the replies do not depend on the pieces");
     check(whole.delivered == cut.delivered, "what is delivered does not depend on the pieces");
     check(whole.state == cut.state, "the end does not depend on the pieces");

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import SAMPLE, clean_env
@@ -193,6 +194,38 @@ def test_a_reload_drops_no_session_and_rules_from_the_next_transaction_on(alice)
         assert busy.data(SAMPLE)[0].startswith("250 ")
         for client in (busy, idle):
             assert client.deliver(SAMPLE, ALICE)[0].startswith("552 5.2.3 ")
+
+
+def test_a_reload_gives_open_sessions_new_terms_from_the_next_transaction_on(alice):
+    alice.configure(lmtp__trusted="")
+    with Daemon(alice) as daemon, daemon.client() as busy, daemon.client() as idle:
+        busy.envelope(ALICE)
+        alice.configure(lmtp__max_message="100", lmtp__max_recipients=1, lmtp__max_errors=1, lmtp__trusted="unix")
+        daemon.reload()
+        assert busy.say(f"RCPT TO:<{ALICE}>").startswith("250 ")
+        assert [reply[:3] for reply in busy.data(SAMPLE, 2)] == ["250", "250"]
+        for client in (busy, idle):
+            assert client.say("MAIL FROM:<> SIZE=101").startswith("552 5.3.4 ")
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("552 5.2.3 ")
+            client.envelope(ALICE)
+            assert client.say(f"RCPT TO:<{ALICE}>").startswith("452 4.5.3 ")
+            capabilities = client.say("LHLO x")
+            assert "SIZE 100\n" in capabilities and "XCLIENT" in capabilities
+            assert client.say("NONSENSE").startswith("421 4.7.0 ")
+
+
+def test_a_reload_gives_open_sessions_new_timeouts(alice):
+    with Daemon(alice) as daemon, daemon.client() as idle, daemon.client() as busy:
+        alice.configure(lmtp__idle_timeout="300ms", lmtp__data_timeout="1s")
+        busy.envelope(ALICE)
+        daemon.reload()
+        assert busy.say("DATA").startswith("354 ")
+        time.sleep(1.5)
+        busy.send(wire(SAMPLE))
+        assert busy.reply().startswith("250 ")
+        for client in (busy, idle):
+            client.say("NOOP")
+            assert client.reply().startswith("421 4.4.2 ")
 
 
 def test_a_reload_with_a_broken_configuration_changes_nothing(alice):

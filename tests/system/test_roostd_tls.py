@@ -115,7 +115,7 @@ def test_a_key_of_another_certificate_is_refused_by_name(alice):
 
 
 def test_a_reload_takes_the_new_certificate_and_no_session_notices(alice):
-    with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as old:
+    with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as old, Client(("127.0.0.1", alice.port)) as clear:
         secured(old, alice)
         certificate(alice.path / "tls", "new.example.org")
         daemon.reload()
@@ -123,10 +123,29 @@ def test_a_reload_takes_the_new_certificate_and_no_session_notices(alice):
         with Client(("127.0.0.1", alice.port)) as client:
             client.say("STARTTLS")
             trusting(alice).wrap_socket(client.socket, server_hostname="new.example.org").close()
+        assert clear.say("STARTTLS").startswith("220 ")
+        trusting(alice).wrap_socket(clear.socket, server_hostname="new.example.org").close()
         (alice.path / "tls.pem").write_text("broken")
         daemon.reload()
         with Client(("127.0.0.1", alice.port)) as client:
             assert "STARTTLS" in client.capabilities
+
+
+def test_a_reload_offers_tls_to_open_sessions_or_does_so_no_more(alice):
+    alice.configure({"lmtp.tls": "no"})
+    with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as client:
+        assert client.say("STARTTLS").startswith("502 ")
+        alice.configure({"lmtp.tls": "offer"})
+        daemon.reload()
+        assert "STARTTLS" in client.say("LHLO x")
+        alice.configure({"lmtp.tls": "no"})
+        daemon.reload()
+        assert client.say("STARTTLS").startswith("502 ")
+        alice.configure({"lmtp.tls": "offer"})
+        daemon.reload()
+        assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        daemon.reload()
+        assert "STARTTLS" not in client.say("LHLO x")
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"this is no TLS at all\r\n" * 10])

@@ -308,6 +308,49 @@ TEST_CASE("lmtp: STARTTLS forgets all that was said before: RFC 3207") {
     CHECK(say("LHLO x\r\n").find("STARTTLS") == std::string::npos);
     CHECK(say("STARTTLS\r\n").starts_with("503 5.5.1"));
     CHECK(session.peer_name() == "x");
+    host.coming = terms;
+    CHECK(say("MAIL FROM:<>\r\nRCPT TO:<reload>\r\nLHLO x\r\nLHLO x\r\n").find("STARTTLS") == std::string::npos);
+}
+
+TEST_CASE("lmtp: new terms hold from the next transaction on") {
+    Terms coming = Setup::trusted().terms;
+    coming.host = "other.example.org";
+    coming.session = "other";
+    coming.max_message = 10;
+    coming.max_recipients = 1;
+    coming.max_errors = 1;
+    coming.offer_starttls = true;
+    Setup setup;
+    setup.host = [&](FakeHost& host) { host.coming = coming; };
+    const std::string one =
+        "MAIL FROM:<>\r\nRCPT TO:<reload>\r\nRCPT TO:<b@x>\r\nDATA\r\nlonger than ten octets\r\n.\r\n";
+    SECTION("the one under way keeps its terms to its end") {
+        const Talk got = talk(kHello + one + one, setup);
+        CHECK(got.last(11) == Codes{"250 2.1.0", "250 2.1.5", "250 2.1.5", "354", "250 2.0.0", "250 2.0.0", "250 2.1.0",
+                                    "250 2.1.5", "452 4.5.3", "354", "552 5.2.3"});
+        REQUIRE(got.host.delivered.size() == 1);
+        CHECK(got.host.delivered[0].envelope.session == "S.1");
+    }
+    SECTION("one that was given up is over") {
+        const Talk got = talk(kReady + "RCPT TO:<reload>\r\nRSET\r\nMAIL FROM:<> SIZE=11\r\nMAIL FROM:<> RET=HDRS\r\n" +
+                                  "RCPT TO:<b@x>\r\nDATA\r\n.\r\n",
+                              setup);
+        CHECK(got.last(5) == Codes{"552 5.3.4", "250 2.1.0", "250 2.1.5", "354", "250 2.0.0"});
+        CHECK(got.host.delivered[0].envelope.session == "S.2");
+    }
+    SECTION("LHLO tells them") {
+        const Talk got = talk(kHello + one + kHello, setup);
+        for (const std::string line : {"250-other.example.org\r\n", "250-SIZE 10\r\n", "250-STARTTLS\r\n", "XCLIENT"})
+            CHECK(got.out.find(line) != std::string::npos);
+    }
+    SECTION("from a peer that is trusted no more nothing is believed") {
+        coming.trusted = false;
+        const Talk got = talk(kHello + one + "XCLIENT NAME=x\r\n", [&] {
+            setup.terms.trusted = true;
+            return setup;
+        }());
+        CHECK(got.last(1) == Codes{"421 4.7.0"});
+    }
 }
 
 TEST_CASE("lmtp: idle means that nothing would be lost by ending the session") {

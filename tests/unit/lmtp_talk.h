@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace roost::lmtp {
@@ -32,11 +34,13 @@ public:
     std::size_t largest_piece = 0;
     std::size_t behind = 0;  // bytes that waiting() tells of
     std::size_t waiting() const override { return behind; }
+    std::optional<Terms> coming;  // the terms from when a "reload" is named as recipient
     Session* session = nullptr;
 
     Answer recipient(const Recipient& recipient, std::uint64_t size) override {
         asked.emplace_back(recipient, size);
         const std::string& name = recipient.address;
+        if (name.starts_with("reload")) news_ = coming;
         if (name.starts_with("unknown")) return {Outcome::no_such_user, "No such user", 0, {}};
         if (name.starts_with("full")) return {Outcome::over_quota, "The mailbox is full", 0, {}};
         if (name.starts_with("busy")) return {Outcome::trouble, "Too many at once", 451, "4.7.1"};
@@ -69,8 +73,10 @@ public:
         bytes_.clear();
         failed_ = false;
     }
+    std::optional<Terms> new_terms() override { return std::exchange(news_, std::nullopt); }
 
 private:
+    std::optional<Terms> news_;
     std::string bytes_;
     bool failed_ = false;
 };
