@@ -84,6 +84,7 @@ lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) const {
     out.max_recipients = setup.lmtp.max_recipients;
     out.max_errors = setup.lmtp.max_errors;
     out.offer_starttls = setup.lmtp.tls != nullptr;
+    out.require_tls = setup.lmtp.require_tls && !peer.local;
     out.trusted = setup.lmtp.trusted.contains(peer);
     out.offer_dsn = setup.lmtp.offer_dsn;
     return out;

@@ -66,8 +66,6 @@ void Transaction::rest() {
 // What one recipient is told at RCPT; a refusal is logged, since nothing else will come of it.
 Answer Transaction::recipient(const Recipient& recipient, std::uint64_t size) {
     if (!setup_) setup_ = service_.setup();
-    if (setup_->lmtp.require_tls && !connection_.encrypted() && !connection_.peer().local)
-        return {Outcome::malformed, "Must issue a STARTTLS command first", 530, "5.7.0"};  // RFC 3207 section 4
     MailStore& store = setup_->instance->store();
     Routing routing = store.route(recipient);
     Verdict verdict = std::move(routing.verdict);

@@ -14,6 +14,23 @@ namespace {
 const Reply kNoTransaction{503, "5.5.1", "MAIL must come first"};
 const Reply kInTransaction{503, "5.5.1", "Not within a transaction"};
 
+// RFC 3207 section 4. The octets behind BDAT are still to be swallowed, and the last ones are no commands of ours.
+bool goes_without_tls(Verb verb) {
+    switch (verb) {
+        case Verb::lhlo:
+        case Verb::noop:
+        case Verb::starttls:
+        case Verb::quit:
+        case Verb::bdat:
+        case Verb::helo_or_ehlo:
+        case Verb::of_the_web:
+        case Verb::unknown:
+            return true;
+        default:
+            return false;
+    }
+}
+
 }  // namespace
 
 // A reply to a command that no sound client sends; too many of them end the session.
@@ -49,6 +66,7 @@ void Session::Machine::run(std::string_view line) {
 
 void Session::Machine::run(const Command& command) {
     const std::string_view arguments = command.arguments;
+    if (lacks_tls() && !goes_without_tls(command.verb)) return refuse(kNoTls);
     switch (command.verb) {
         case Verb::rset:
         case Verb::data:

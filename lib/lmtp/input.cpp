@@ -126,6 +126,7 @@ void Session::Machine::keep(std::string_view bytes) {
 
 void Session::Machine::end_chunk() {
     mode_ = Mode::command;
+    if (lacks_tls()) return refuse(kNoTls);
     if (!transaction_) return refuse_without_mail();
     if (transaction_->envelope.recipients.empty()) return say(kNoRecipients);
     if (chunk_last_) {

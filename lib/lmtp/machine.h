@@ -14,6 +14,7 @@
 namespace roost::lmtp {
 
 inline const Reply kDone{250, "2.0.0", "OK"};
+inline const Reply kNoTls{530, "5.7.0", "Must issue a STARTTLS command first"};
 inline const Reply kNoRecipients{503, "5.5.1", "There is no recipient"};
 
 // What stands between MAIL and the verdicts.
@@ -72,6 +73,7 @@ private:
     void xclient(std::string_view arguments);
     void xforward(std::string_view arguments);
     void refuse_without_mail();
+    bool lacks_tls() const { return terms_.require_tls && !secured_; }
 
     void end_chunk();
     void deliver();

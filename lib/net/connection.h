@@ -35,7 +35,6 @@ public:
 
     // The server's side of a TLS handshake.
     Result<void> start_tls(TlsContext& context, Deadline deadline);
-    bool encrypted() const { return tls_ != nullptr; }
 
     // How many bytes have come that were not read yet; encrypted, if they are.
     std::size_t waiting() const;

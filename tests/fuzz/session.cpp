@@ -173,6 +173,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     terms.max_message = (options & 8U) != 0 ? 50 : 0;
     terms.max_recipients = 8;
     const std::uint64_t room = (options & 16U) != 0 ? 0 : UINT64_MAX;
+    terms.require_tls = (options & 64U) != 0;
     const bool renews = (options & 32U) != 0;
 
     const Ending whole = converse(terms, room, renews, rest, {});

@@ -86,14 +86,14 @@ def test_what_came_behind_starttls_in_the_clear_is_dropped(alice):
 
 def test_tls_can_be_required_of_peers_at_tcp_sockets(alice):
     alice.configure(store__confine="no")  # the reload names another directory for sockets
-    with Daemon(alice) as daemon:
+    with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as early:
         alice.configure({"lmtp.tls": "require", "lmtp.listen": f"tcp:127.0.0.1:{alice.port} unix:{daemon.socket}"})
         daemon.reload()
         with Client(("127.0.0.1", alice.port)) as client:
-            client.say("MAIL FROM:<>")
-            assert client.say(f"RCPT TO:<{ALICE}>").startswith("530 5.7.0 ")
-            client.say("RSET")
+            for command in ("MAIL FROM:<>", f"RCPT TO:<{ALICE}>", "RSET"):
+                assert client.say(command).startswith("530 5.7.0 ")
             assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        assert early.say("MAIL FROM:<>").startswith("530 5.7.0 ")
         with daemon.client() as client:
             assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
 

@@ -312,6 +312,40 @@ TEST_CASE("lmtp: STARTTLS forgets all that was said before: RFC 3207") {
     CHECK(say("MAIL FROM:<>\r\nRCPT TO:<reload>\r\nLHLO x\r\nLHLO x\r\n").find("STARTTLS") == std::string::npos);
 }
 
+TEST_CASE("lmtp: where TLS is required, nothing is taken before it but what leads there: RFC 3207 section 4") {
+    Setup setup = Setup::trusted();
+    setup.terms.offer_starttls = true;
+    setup.terms.require_tls = true;
+    for (const std::string line : {"MAIL FROM:<>", "RCPT TO:<b@x>", "DATA", "RSET", "RSET x", "VRFY b", "EXPN b",
+                                   "HELP", "XCLIENT NAME=x", "XFORWARD NAME=x", "BDAT 0 LAST", "BDAT 6\r\nNOOP\r\n"})
+        CHECK(talk(kHello + line + "\r\n", setup).codes()[1] == "530 5.7.0");
+    CHECK(talk(kReady + "DATA\r\n", setup).host.asked.empty());
+    CHECK(talk(kHello + "BDAT 6\r\nQUIT\r\nNOOP\r\n", setup).last(2) == Codes{"530 5.7.0", "250 2.0.0"});
+    CHECK(reply_to("NOOP", setup) == "250 2.0.0");
+    CHECK(reply_to("LHLO x", setup) == "250");
+    CHECK(reply_to("STARTTLS", setup) == "220 2.0.0");
+    CHECK(reply_to("QUIT", setup) == "221 2.0.0");
+    CHECK(reply_to("EHLO x", setup) == "500 5.5.1");
+    CHECK(reply_to("GET / HTTP/1.1", setup) == "421 4.7.0");
+    CHECK(reply_to("BDAT x", setup) == "421 4.7.0");
+    SECTION("each is a refused command") {
+        setup.terms.max_errors = 3;
+        CHECK(talk(kHello + "RSET\r\nBDAT 0\r\nMAIL FROM:<>\r\n", setup).last(3) ==
+              Codes{"530 5.7.0", "530 5.7.0", "421 4.7.0"});
+    }
+    SECTION("behind it all is as ever") {
+        FakeHost host;
+        Session session(setup.terms, host);
+        host.session = &session;
+        std::string out;
+        session.feed("STARTTLS\r\n", out);
+        session.secured();
+        out.clear();
+        for (std::string_view rest = kReady; !rest.empty();) rest.remove_prefix(session.feed(rest, out));
+        CHECK(out.ends_with("250 2.1.0 OK\r\n250 2.1.5 OK\r\n"));
+    }
+}
+
 TEST_CASE("lmtp: new terms hold from the next transaction on") {
     Terms coming = Setup::trusted().terms;
     coming.host = "other.example.org";
