@@ -77,15 +77,15 @@ void Service::replace_setup(std::shared_ptr<const Setup> setup) {
     after_.reloaded();
 }
 
-lmtp::Terms Service::terms(const net::Peer& peer, const Setup& setup) const {
+lmtp::Terms Service::terms(const net::Connection& connection, const Setup& setup) const {
     lmtp::Terms out;
     out.host = host_;
     out.max_message = setup.lmtp.max_message;
     out.max_recipients = setup.lmtp.max_recipients;
     out.max_errors = setup.lmtp.max_errors;
-    out.offer_starttls = setup.lmtp.tls != nullptr;
-    out.require_tls = setup.lmtp.require_tls && !peer.local;
-    out.trusted = setup.lmtp.trusted.contains(peer);
+    out.offer_starttls = setup.lmtp.tls != nullptr && connection.can_start_tls();
+    out.require_tls = setup.lmtp.require_tls && !connection.peer().local;
+    out.trusted = setup.lmtp.trusted.contains(connection.peer());
     out.offer_dsn = setup.lmtp.offer_dsn;
     return out;
 }

@@ -4,6 +4,7 @@
 #include "base/result.h"
 #include "lmtp/session.h"
 #include "metrics.h"
+#include "net/connection.h"
 #include "policy/recipients.h"
 #include "settings.h"
 #include "store/after_delivery.h"
@@ -49,8 +50,8 @@ public:
     std::shared_ptr<const Setup> setup() const;
     void replace_setup(std::shared_ptr<const Setup> setup);
 
-    // What holds by this setup for a session with this peer, its name excepted.
-    lmtp::Terms terms(const net::Peer& peer, const Setup& setup) const;
+    // What holds by this setup for a session on this connection, its name excepted.
+    lmtp::Terms terms(const net::Connection& connection, const Setup& setup) const;
     // For a new session; no two have had the same.
     std::string session_name();
 

@@ -198,7 +198,7 @@ std::optional<lmtp::Terms> Transaction::new_terms() {
     tls_ = setup->lmtp.tls;
     idle_timeout_ = setup->lmtp.idle_timeout;
     data_timeout_ = setup->lmtp.data_timeout;
-    return service_.terms(connection_.peer(), *setup);
+    return service_.terms(connection_, *setup);
 }
 
 // Logs and counts a recipient's verdict.

@@ -24,7 +24,7 @@ struct Terms {
     std::uint64_t max_message = 0;      // bytes, offered with SIZE; 0: no limit of ours
     std::size_t max_recipients = 1000;  // of one transaction
     std::size_t max_errors = 20;        // refused commands, after which the session ends
-    bool offer_starttls = false;        // a certificate is configured
+    bool offer_starttls = false;        // there is a certificate, and TLS can be spoken on the transport
     bool require_tls = false;           // until it is in use, no command is taken but those that lead there
     bool trusted = false;               // the peer may use XCLIENT, XFORWARD and the DSN parameters, ORCPT among them
     // Announce DSN to a trusted peer. Postfix sends ORCPT only then, but leaves it to us to report a success that the

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,15 +35,14 @@ bool Connection::ready(int fd, short events, Deadline deadline) const {
 
 Connection::Read Connection::read(std::span<char> buffer) {
     using State = Read::State;
+    // Of a descriptor that others share we must not change the mode, so it may block.
+    if (blocking_ && !wait(Deadline::in(std::chrono::milliseconds(0)))) return {State::later, 0};
     if (tls_) {
         const TlsStream::Step step = tls_->read(buffer);
         if (step.size > 0) return {State::data, step.size};
         return {step.wants == TlsStream::Wants::nothing ? State::end : State::later, 0};
     }
     while (true) {
-        // Of a descriptor that others share we must not change the mode, so it may block.
-        if (blocking_ && !ready(in_.get(), POLLIN, Deadline::in(std::chrono::milliseconds(0))))
-            return {State::later, 0};
         const ssize_t got = ::read(in_.get(), buffer.data(), buffer.size());
         if (got > 0) return {State::data, static_cast<std::size_t>(got)};
         if (got < 0 && errno == EINTR) continue;
@@ -75,6 +75,14 @@ bool Connection::write(std::string_view bytes, Deadline deadline) {
         }
     }
     return true;
+}
+
+bool Connection::can_start_tls() const {
+    if (!out_) return true;
+    struct stat in {};
+    struct stat out {};
+    return ::fstat(in_.get(), &in) == 0 && ::fstat(out_.get(), &out) == 0 && S_ISSOCK(in.st_mode) &&
+           in.st_dev == out.st_dev && in.st_ino == out.st_ino;
 }
 
 Result<void> Connection::start_tls(TlsContext& context, Deadline deadline) {

@@ -33,6 +33,8 @@ public:
     // Writes all. False: the peer is gone, or took nothing until the deadline.
     bool write(std::string_view bytes, Deadline deadline);
 
+    // Whether both directions are one socket, without which there is no TLS.
+    bool can_start_tls() const;
     // The server's side of a TLS handshake.
     Result<void> start_tls(TlsContext& context, Deadline deadline);
 

@@ -9,8 +9,8 @@ import ssl
 import subprocess
 
 import pytest
-from conftest import SAMPLE
-from lmtp import Client, Daemon, free_port, wait_for
+from conftest import SAMPLE, clean_env
+from lmtp import WAIT, Client, Daemon, free_port, wait_for
 
 ALICE = "alice@example.org"
 
@@ -161,6 +161,24 @@ def test_a_handshake_that_fails_ends_the_connection_alone(alice, said):
         assert "TLS" in alice.log.read_text()
         with Client(("127.0.0.1", alice.port)) as client:
             assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+
+
+def test_stdio_offers_tls_on_a_socket_but_not_on_a_pair_of_pipes(alice):
+    alice.configure(lmtp__idle_timeout="1s")
+    result = alice.run("roostd", "-c", alice.conf, "--stdio", stdin=b"LHLO x\r\nSTARTTLS\r\n")
+    assert b"STARTTLS\r\n" not in result.stdout and b"\r\n502 5.5.1 " in result.stdout
+    ours, theirs = socket.socketpair()
+    with Client(ours, greeting=False) as client:
+        process = subprocess.Popen(
+            [alice.programs["roostd"], "-c", alice.conf, "--stdio"], stdin=theirs, stdout=theirs, env=clean_env()
+        )
+        theirs.close()
+        assert client.reply().startswith("220 ")
+        assert "STARTTLS" in client.say("LHLO x")
+        assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        assert client.reply().startswith("421 4.4.2 ")
+        assert client.reply() is None
+        assert process.wait(WAIT) == 0
 
 
 def test_protocols_older_than_1_2_are_refused(alice):
