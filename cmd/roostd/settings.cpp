@@ -1,6 +1,7 @@
 #include "settings.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <string>
 
@@ -16,6 +17,14 @@ Error wrong(const Config& config, std::string_view key, const Error& error) {
 std::size_t count_of(const Config& config, std::string_view key) {
     constexpr std::uint64_t kMost = std::numeric_limits<std::size_t>::max();
     return static_cast<std::size_t>((*parse_count(config.text(key))).value_or(kMost));
+}
+
+// With none of these there would be a daemon that takes no mail.
+Result<void> check_not_zero(const Config& config, std::initializer_list<std::string_view> keys) {
+    for (const std::string_view key : keys)
+        if (count_of(config, key) == 0)
+            return wrong(config, key, config_error("'0'", "it must be 1 at least", "write a number, or unlimited"));
+    return {};
 }
 
 // The endpoints that `key` names, each once.
@@ -41,6 +50,10 @@ Result<LmtpSettings> read_lmtp_settings(const Config& config) {
     out.trusted = *std::move(trusted);
 
     out.socket_mode = *parse_mode(config.text("lmtp.socket-mode"));
+    if (auto checked = check_not_zero(
+            config, {"lmtp.max-connections", "lmtp.max-recipients", "lmtp.max-errors", "lmtp.user-concurrency"});
+        !checked)
+        return std::move(checked).error();
     out.max_connections = count_of(config, "lmtp.max-connections");
     out.max_recipients = count_of(config, "lmtp.max-recipients");
     out.max_errors = count_of(config, "lmtp.max-errors");
@@ -80,6 +93,7 @@ Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSett
     if (out.from_clone && config.text("quota-clone.dict").empty())
         return config_error(std::string(config.origin("policy.source")) + ": policy.source", "there is no clone",
                             "set quota-clone.dict");
+    if (auto checked = check_not_zero(config, {"policy.max-connections"}); !checked) return std::move(checked).error();
     out.refuse_unknown = config.text("policy.unknown") == "reject";
     out.max_connections = count_of(config, "policy.max-connections");
     out.idle_timeout = config.duration("policy.idle-timeout");

@@ -58,6 +58,14 @@ def test_a_message_too_large(alice):
     assert len(alice.messages(ALICE)) == 1
 
 
+def test_no_limit_for_messages_is_0_as_well_as_unlimited(alice):
+    for written in ("0", "unlimited"):
+        alice.configure(lmtp__max_message=written)
+        with Daemon(alice) as daemon, daemon.client() as client:
+            assert "SIZE\n" in client.capabilities
+            assert client.deliver(SAMPLE, ALICE, parameters=" SIZE=1000000000")[0].startswith("250 ")
+
+
 def test_too_many_deliveries_to_one_user_at_once(alice):
     alice.add("bob@example.org")
     alice.configure(lmtp__user_concurrency=2)
