@@ -31,9 +31,11 @@ namespace {
 constexpr int kExitUsage = 64;
 constexpr int kExitFailed = 1;
 
+int exit_status(const Error& error) { return error.outcome == Outcome::malformed ? kExitUsage : kExitFailed; }
+
 int fail(const Error& error) {
     log(LogLevel::error, error.text());
-    return error.outcome == Outcome::malformed ? kExitUsage : kExitFailed;
+    return exit_status(error);
 }
 
 // What the parent may have set up badly: a closed descriptor 0 to 2, which the first file opened would become; a low
@@ -255,18 +257,20 @@ private:
     Activated activated_;
 };
 
-// One session with whoever started us. Nothing is ever written to standard error, which Exim's transport reads as part
-// of the replies.
-int serve_stdio(const DaemonOptions& options) {
+// One session with whoever started us, or the reason why there is none. Nothing is ever written to standard error,
+// which Exim's transport reads as part of the replies.
+int serve_stdio(const Result<DaemonOptions>& options) {
     const Fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
     ::dup2(nowhere.get(), STDERR_FILENO);
     net::Connection connection(Fd(STDIN_FILENO), Fd(STDOUT_FILENO), net::peer_of(STDIN_FILENO));
+    const auto decline = [&](const Error& error) {
+        connection.write(lmtp::Session::busy_greeting(error.text()), Deadline::in(std::chrono::minutes(1)));
+        return exit_status(error);
+    };
+    if (!options) return decline(options.error());
     Confinement confinement;
-    auto setup = start_up(options, Instance::Journaling::no, confinement, LogLevel::debug);
-    if (!setup) {
-        connection.write(lmtp::Session::busy_greeting(setup.error().text()), Deadline::in(std::chrono::minutes(1)));
-        return kExitFailed;
-    }
+    auto setup = start_up(*options, Instance::Journaling::no, confinement, LogLevel::debug);
+    if (!setup) return decline(setup.error());
     Service service(*std::move(setup));
     LmtpConversation talk(service, std::move(connection));
     if (!talk.greet()) return 0;
@@ -285,7 +289,8 @@ int run(int argc, char** argv) {
     settle_process();
     settle_memory();
     auto options = read_options(argc, argv);
-    if (!options) return fail(options.error());
+    if (!options)
+        return names_stdio({argv, static_cast<std::size_t>(argc)}) ? serve_stdio(options) : fail(options.error());
     switch (options->show) {
         case DaemonOptions::Show::help:
             std::fputs(help_text().c_str(), stdout);
@@ -299,7 +304,7 @@ int run(int argc, char** argv) {
         case DaemonOptions::Show::nothing:
             break;
     }
-    if (options->stdio) return serve_stdio(*options);
+    if (options->stdio) return serve_stdio(options);
     const sigset_t set = signals_of_ours();
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before there are threads, which inherit it
     Confinement confinement;

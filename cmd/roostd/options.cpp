@@ -99,6 +99,11 @@ Result<DaemonOptions> read_options(int argc, char** argv) {
     return out;
 }
 
+bool names_stdio(std::span<char* const> arguments) {
+    return std::any_of(arguments.begin(), arguments.end(),
+                       [](std::string_view argument) { return argument == "--stdio"; });
+}
+
 std::string help_text() {
     std::string out =
         "usage: roostd [-c FILE] [-o KEY=VALUE ...] [--stdio]\n\n"

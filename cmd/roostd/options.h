@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct DaemonOptions {
 
 // Errors (malformed) name the flag.
 Result<DaemonOptions> read_options(int argc, char** argv);
+
+// Whether --stdio stands anywhere, so that an MTA reads what is said, whatever is wrong with the rest.
+bool names_stdio(std::span<char* const> arguments);
 
 // The text of --help.
 std::string help_text();

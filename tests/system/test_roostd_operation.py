@@ -423,6 +423,18 @@ def test_stdio_with_a_broken_configuration_says_so_to_the_mta_alone(alice):
     assert result.stderr == b"" and result.stdout.startswith(b"421 4.3.2 ") and len(result.stdout) < 240
 
 
+@pytest.mark.parametrize("slip", [["--bogus"], ["extra"], ["-x"], ["-o"], ["-c"]])
+@pytest.mark.parametrize("last", [False, True])
+def test_stdio_with_a_slip_on_the_command_line_says_so_to_the_mta_alone(site, slip, last):
+    flags = [*slip, "--stdio"] if last else ["--stdio", *slip]
+    if last and slip[0] in ("-o", "-c"):
+        flags = [*slip, "--stdio", "extra"]  # which is the value then
+    result = site.run("roostd", *flags)
+    assert (result.returncode, result.stderr) == (64, b"")
+    assert result.stdout.startswith(b"421 4.3.2 ") and result.stdout.endswith(b"see roostd --help\r\n")
+    assert len(result.stdout) < 240
+
+
 def test_stdio_may_be_one_socket(alice):
     ours, theirs = socket.socketpair()
     with Client(ours, greeting=False) as client:
