@@ -39,11 +39,12 @@ def wait_until_read(process):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGSTKFLT", "SIGXCPU",
                                   "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"])
 def test_a_signal_that_ends_it_is_a_temporary_failure(alice, name):
-    process = start(alice)
+    number = getattr(signal, name)
+    process = start(alice, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # what nohup ignores stays ignored
     process.stdin.write(SAMPLE)
     process.stdin.flush()
     wait_until_read(process)
-    process.send_signal(getattr(signal, name))
+    process.send_signal(number)
     _, stderr = process.communicate()
     assert process.returncode == 75
     assert stderr.startswith(b"4.3.2 ")
