@@ -138,8 +138,6 @@ void check_uses(const Config& config, Findings& findings) {
     const auto wrong = [&](const std::string& key, const std::string& why, const std::string& hint) {
         findings.add(config_error(std::string(config.origin(key)) + ": " + key, why, hint));
     };
-    if (config.text("store.state").empty())
-        wrong("store.state", "it is empty", "name a directory for Roost's own state");
     if (config.duration("delivery.deadline").count() == 0)
         wrong("delivery.deadline", "no delivery can be that fast", "leave it out, or write 5m");
     const auto check_file = [&](const char* key, std::string_view path, int how) {

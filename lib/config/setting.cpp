@@ -112,6 +112,9 @@ Result<void> Schema::check(std::string_view where, Level level, std::string_view
     auto named = check_name(what, *setting, key);
     if (!named) return named;
     auto checked = check_value(setting->kind, setting->choices, value);
+    // A path that may be left out is left out by default.
+    if (checked && setting->kind == Kind::path && value.empty() && !setting->default_value.empty())
+        checked = config_error({}, "it is empty", "write an absolute path, or leave it out");
     if (checked) return {};
     Error error = std::move(checked).error();
     error.what = what;

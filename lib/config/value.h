@@ -25,7 +25,7 @@ enum class Kind {
     duration,    // 500ms 30s 5m 36h 7d
     mode,        // permission bits in octal: 0700
     words,       // words separated by blanks
-    path,        // an absolute path, or empty
+    path,        // an absolute path, or empty where that is the default
     paths,       // absolute paths separated by blanks
     pattern,     // a path with %{user} %{local} %{domain} %{hash} %%; absolute where nothing else comes before it
     allowance,   // a share of the limit (10%) or a size (10M); 0 for none

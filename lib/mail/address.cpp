@@ -1,7 +1,5 @@
 #include "mail/address.h"
 
-#include <utility>
-
 #include "base/text.h"
 
 namespace roost {
@@ -44,9 +42,8 @@ Result<Address> parse_address(std::string_view text) {
     auto checked = check("address", bare);
     if (!checked) return std::move(checked).error();
     const std::size_t at = bare.rfind('@');
-    std::string local = unquoted(bare.substr(0, at));
-    Address out{lower(local), at == std::string_view::npos ? "" : lower(bare.substr(at + 1)), {}};
-    out.written = std::move(local);
+    const std::string local = unquoted(bare.substr(0, at));
+    const Address out{lower(local), at == std::string_view::npos ? "" : lower(bare.substr(at + 1)), local};
     if (out.local.empty()) return malformed("address", text, "it has no local part");
     if (at != std::string_view::npos && out.domain.empty()) return malformed("address", text, "it has no domain");
     return out;

@@ -75,9 +75,6 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
                                                  const std::function<Result<void>(Instance&)>& ready) {
     std::unique_ptr<Instance> out(new Instance(std::move(config)));  // NOLINT: the constructor is private
     const Config& checked = out->config_;
-    if (checked.text("store.state").empty())
-        return config_error(std::string(checked.origin("store.state")) + ": store.state", "it is empty",
-                            "name a directory for Roost's own state");
     out->lasting_ = former != nullptr ? former->lasting_ : std::make_shared<Lasting>();
     auto db = SqlUserDb::open(std::string(checked.text("users.database")), SqlUserDb::Missing::fail,
                               checked.duration("users.busy-time"), use);

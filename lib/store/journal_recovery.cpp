@@ -82,14 +82,14 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
     std::multimap<std::uint64_t, std::string> by_generation;
     std::set<journal::Cancel> cancelled;
     bool used = false;
-    for (std::string& name : *names) {
+    for (const std::string& name : *names) {
         auto found = read_segment(files_, dir, name);
         if (!found) return std::move(found).error();
         generation_ = std::max(generation_, found->scan.state.generation);
         used = used || found->scan.state.generation > 0;
         for (const journal::Record& record : found->scan.records)
             if (!record.deliveries) cancelled.insert(record.cancel);
-        by_generation.emplace(found->scan.state.generation, std::move(name));
+        by_generation.emplace(found->scan.state.generation, name);
     }
 
     JournalRecovery total;

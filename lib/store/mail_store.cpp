@@ -146,8 +146,9 @@ private:
         auto folder = parts_.mda.destination(*work.user, work.delivery.folder, work.delivery.create_folder);
         if (!folder) return work.fail(folder.error());
         if (*folder == work.delivery.folder) return;
-        log(LogLevel::warning,
-            work.user->name() + ": there is no folder " + folder_name(work.delivery.folder) + ": delivering to INBOX");
+        if (work.delivery.create_folder)
+            log(LogLevel::warning, work.user->name() + ": the folder " + folder_name(work.delivery.folder) +
+                                       " cannot be made: delivering to INBOX");
         work.delivery.folder = *std::move(folder);
     }
 

@@ -315,6 +315,21 @@ def test_a_replaced_database_bounces_nothing_and_a_reload_opens_it(alice):
         assert client.deliver(SAMPLE, "new@example.org")[0].startswith("250 ")
 
 
+def test_a_file_of_the_journal_that_is_missing_after_a_crash_is_an_error_in_the_log(alice):
+    alice.configure(log__level="error")
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with Daemon(alice) as daemon, daemon.client() as client:
+            assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+            daemon.stop(how)
+        with Daemon(alice) as daemon:
+            daemon.stop()
+        assert alice.log.read_text() == ""  # nothing is wrong after a stop, nor after a crash
+    (alice.state / "journal/segment-1").unlink()
+    with Daemon(alice):
+        (line,) = alice.log.read_text().splitlines()
+        assert "journal/segment-1 is missing" in line
+
+
 def test_a_reload_opens_the_log_anew(alice):
     with Daemon(alice) as daemon, daemon.client() as client:
         alice.log.rename(alice.path / "log.1")
