@@ -1,5 +1,5 @@
-// Times whole commands against each other: each round runs every command once, in turn, so that whatever else the
-// machine does meets all of them alike.
+// Times whole commands against each other: each round runs every command once, in an order drawn anew, so that whatever
+// else the machine does, what the command before has left to be done among it, meets all of them alike.
 //
 //   roost-bench-exec ROUNDS MESSAGE NAME COMMAND [ARG...] [-- NAME COMMAND [ARG...]]...
 //
@@ -15,6 +15,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -78,11 +80,16 @@ int main(int argc, char** argv) {
                    stderr);
         return 64;
     }
-    for (long round = -3; round < rounds; ++round)  // three rounds to warm up
-        for (Command& command : commands) {
-            if (!run(command, argv[2])) return 1;
-            if (round < 0) command.ms.clear();
+    std::vector<std::size_t> order(commands.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::minstd_rand random;
+    for (long round = -3; round < rounds; ++round) {  // three rounds to warm up
+        std::shuffle(order.begin(), order.end(), random);
+        for (const std::size_t i : order) {
+            if (!run(commands[i], argv[2])) return 1;
+            if (round < 0) commands[i].ms.clear();
         }
+    }
     std::printf("%-16s %8s %8s %8s %10s %10s\n", "command", "min ms", "median", "p90", "peak KiB", "ratio");
     for (const Command& command : commands) {
         std::vector<double> ratios;
