@@ -3,15 +3,14 @@
 # with the processes in $pids, the load generator in it and a message of 8 KiB.
 #
 # BUILD=build/release, USERS=4000 and DIR=build, a directory on the file system to measure, may be set in the environment.
-# ext4 without a journal looks long for an inode where many were freed in the last minutes, by a benchmark before, too.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$(realpath "${BUILD:-$top/build/release}")
 users=${USERS:-4000}
 peers=${ROOST_PEERS:-$top/build/peers}
 
-work=$(mktemp -d "$(realpath "${DIR:-$top/build}")/bench.XXXXXX")
-chmod 711 "$work"
+# shellcheck source=tests/bench/place.sh
+. "$top/tests/bench/place.sh"
 pids=()
 finish() {
   [ ${#pids[@]} -eq 0 ] || kill -CONT "${pids[@]}" 2>/dev/null || true
