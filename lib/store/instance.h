@@ -61,10 +61,11 @@ public:
 
 private:
     // As long as any instance of the process.
-    struct Lasting {
+    struct Lasting : NewMailboxes {
+        Result<bool> take(const NewMailbox& made) override { return durability ? durability->take(made) : false; }
         Files files;
         bool journaled = false;
-        std::unique_ptr<Durability> durability;
+        std::unique_ptr<Durability> durability;  // null: it is being set up
         Reservations reservations;
     };
 

@@ -123,7 +123,16 @@ Result<void> hand_over(Files& files, int fd, const std::string& path, const Owne
                             " it; else move it away");
 }
 
-Result<void> make_mailbox(Files& files, const User& user, const std::string& path, const std::optional<Owner>& owner) {
+// What make_mailbox() has made or found, and has not synced.
+struct Made {
+    Fd root;
+    std::string path;
+    Fd parent;
+    std::string parent_path;
+    bool anew;  // anything of it was missing
+};
+
+Result<Made> make_mailbox(Files& files, const User& user, const std::string& path, const std::optional<Owner>& owner) {
     const Split at = split(path);
     auto parent = files.make_path(at.parent, kParentMode);
     if (!parent) return std::move(parent).error();
@@ -133,31 +142,39 @@ Result<void> make_mailbox(Files& files, const User& user, const std::string& pat
     if (!made) return std::move(made).error();
     auto root = files.open_dir(above, at.leaf);
     if (!root) return std::move(root).error();
-    const Mailbox mailbox{path, {}, *std::move(root), owner, mode, user.settings().mode("maildir.file-mode"), {}};
+    Mailbox mailbox{path, {}, *std::move(root), owner, mode, user.settings().mode("maildir.file-mode"), {}};
     if (owner) {
         auto given = hand_over(files, mailbox.root.get(), path, *owner);
-        if (!given) return given;
+        if (!given) return std::move(given).error();
     }
-    {
-        auto acting = ActAs::begin(owner);
-        if (!acting) return std::move(acting).error();
-        const bool counted = *made && begin_books(files, mailbox, terms_of(user, folder_rules(user.settings()), {}));
-        bool all_made = true;
-        // Last cur, because a directory counts as a folder when it has one.
-        for (const char* name : {"tmp", "new", "cur"}) {
-            auto inside = files.make_dir(mailbox.ref(), name, mode);
-            if (!inside) return std::move(inside).error();
-            all_made = all_made && *inside;
-        }
-        // Whoever was faster may have put mail there before our books began.
-        if (counted && !all_made)
-            if (auto forgotten = forget_count(files, mailbox); !forgotten) return forgotten;
+    auto acting = ActAs::begin(owner);
+    if (!acting) return std::move(acting).error();
+    const bool counted = *made && begin_books(files, mailbox, terms_of(user, folder_rules(user.settings()), {}));
+    bool all_made = true;
+    bool any_made = *made;
+    // Last cur, because a directory counts as a folder when it has one.
+    for (const char* name : {"tmp", "new", "cur"}) {
+        auto inside = files.make_dir(mailbox.ref(), name, mode);
+        if (!inside) return std::move(inside).error();
+        all_made = all_made && *inside;
+        any_made = any_made || *inside;
     }
-    // Also what was there: whoever made it may have been killed before it could sync.
-    for (const DirRef& dir : {mailbox.ref(), above}) {
-        auto synced = files.sync(dir.fd, dir.path);
-        if (!synced) return synced;
+    // Whoever was faster may have put mail there before our books began.
+    if (counted && !all_made)
+        if (auto forgotten = forget_count(files, mailbox); !forgotten) return std::move(forgotten).error();
+    return Made{std::move(mailbox.root), path, *std::move(parent), at.parent, any_made};
+}
+
+// Also what was there: whoever made it may have been killed before it could sync.
+Result<void> settle(const ModuleHost& host, const User& user, const Settings& allocation, const Made& made) {
+    const NewMailbox fresh{user, allocation, {made.root.get(), made.path}, {made.parent.get(), made.parent_path}};
+    if (host.new_mailboxes != nullptr) {
+        auto taken = host.new_mailboxes->take(fresh);
+        if (!taken) return std::move(taken).error();
+        if (*taken) return {};
     }
+    for (const SyncTarget& dir : {fresh.directory, fresh.parent})
+        if (auto synced = host.files.sync(dir.fd, dir.path); !synced) return synced;
     return {};
 }
 
@@ -165,7 +182,7 @@ Result<void> make_mailbox(Files& files, const User& user, const std::string& pat
 
 bool gives_uids(const User& user) { return ::geteuid() == 0 && user.settings().id_range("maildir.uids").has_value(); }
 
-Result<Settings> allocate(Files& files, UserDb& db, const User& user) {
+Result<Settings> allocate(const ModuleHost& host, const User& user) {
     Settings out;
     auto owner = owner_of(user);
     if (!owner) return std::move(owner).error();
@@ -173,7 +190,7 @@ Result<Settings> allocate(Files& files, UserDb& db, const User& user) {
         out[kUidKey] = *uid;
     } else if (gives_uids(user)) {
         // First the number, which the database keeps for this user even if we are killed before the record says so.
-        auto number = db.own_number(kUidKey, user.name(), *user.settings().id_range("maildir.uids"));
+        auto number = host.db.own_number(kUidKey, user.name(), *user.settings().id_range("maildir.uids"));
         if (!number) return std::move(number).error();
         auto group = group_for(user, *number);
         if (!group) return std::move(group).error();
@@ -181,15 +198,24 @@ Result<Settings> allocate(Files& files, UserDb& db, const User& user) {
         out[kUidKey] = std::to_string(*number);
     }
     const std::string* named = user.allocated(kPathKey);
-    auto path = named != nullptr ? Result<std::string>(*named) : choose(files, user);
+    auto path = named != nullptr ? Result<std::string>(*named) : choose(host.files, user);
     if (!path) return std::move(path).error();
     if (!path->starts_with('/') || path->ends_with('/'))
         return config_error(std::string(kPathKey) + " '" + *path + "' of " + user.name(),
                             "not an absolute path of a directory", "begin it with a slash and end it without");
-    auto made = make_mailbox(files, user, *path, *owner);
-    if (!made) return std::move(made).error();
+    const auto made = make_mailbox(host.files, user, *path, *owner);
+    if (!made) return made.error();
     out[kPathKey] = *std::move(path);
+    if (auto settled = settle(host, user, out, *made); !settled) return std::move(settled).error();
     return out;
+}
+
+Result<Remade> make_again(Files& files, const User& user) {
+    auto owner = owner_of(user);
+    if (!owner) return std::move(owner).error();
+    auto made = make_mailbox(files, user, *user.allocated(kPathKey), *owner);
+    if (!made) return std::move(made).error();
+    return Remade{std::move(made->root), made->anew};
 }
 
 Result<void> release(Files& files, const User& user, const Settings& allocation) {
