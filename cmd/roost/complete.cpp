@@ -73,7 +73,8 @@ void offer_values(const std::string& key, const Setting& setting, Candidates& ou
         out.offer(begin + "no");
     } else if (setting.kind == Kind::choice) {
         for (const std::string& choice : parse_words(setting.choices)) out.offer(begin + choice);
-    } else if (setting.kind == Kind::size || setting.kind == Kind::count || setting.kind == Kind::room) {
+    } else if (setting.kind == Kind::size || setting.kind == Kind::count || setting.kind == Kind::positive ||
+               setting.kind == Kind::room) {
         out.offer(begin + "unlimited");
     }
 }

@@ -89,7 +89,7 @@ sigset_t signals_of_ours() {
 
 // What to listen on, and what is spoken there.
 struct Wanted {
-    net::Endpoint endpoint;
+    Endpoint endpoint;
     mode_t mode;
     Door::Speaks speaks;
 };
@@ -103,10 +103,10 @@ struct Activated {
 Result<std::vector<Wanted>> wanted_doors(const Setup& setup, const Activated& activated) {
     std::vector<Wanted> out;
     if (!activated.lmtp)
-        for (const net::Endpoint& each : setup.lmtp.listen)
+        for (const Endpoint& each : setup.lmtp.listen)
             out.push_back({each, setup.lmtp.socket_mode, Door::Speaks::lmtp});
     if (!activated.policy)
-        for (const net::Endpoint& each : setup.policy.listen)
+        for (const Endpoint& each : setup.policy.listen)
             out.push_back({each, setup.policy.socket_mode, Door::Speaks::policy});
     if (out.empty() && !activated.lmtp && !activated.policy)
         return config_error("lmtp.listen", "it names no socket", "name one");
@@ -237,7 +237,7 @@ private:
 
     // Where the metrics are told, if anywhere.
     struct Page {
-        std::optional<net::Endpoint> endpoint;
+        std::optional<Endpoint> endpoint;
         std::unique_ptr<MetricsPage> page;
     };
     // The page that `setup` asks for, opened unless it is there already.
@@ -262,7 +262,7 @@ private:
 int serve_stdio(const Result<DaemonOptions>& options) {
     const Fd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
     ::dup2(nowhere.get(), STDERR_FILENO);
-    net::Connection connection(Fd(STDIN_FILENO), Fd(STDOUT_FILENO), net::peer_of(STDIN_FILENO));
+    net::Connection connection(Fd(STDIN_FILENO), Fd(STDOUT_FILENO), peer_of(STDIN_FILENO));
     const auto decline = [&](const Error& error) {
         connection.write(lmtp::Session::busy_greeting(error.text()), Deadline::in(std::chrono::minutes(1)));
         return exit_status(error);

@@ -57,8 +57,7 @@ std::string answer_to(std::string_view request, const std::function<std::string(
 
 }  // namespace
 
-Result<std::unique_ptr<MetricsPage>> MetricsPage::open(const net::Endpoint& endpoint,
-                                                       std::function<std::string()> text) {
+Result<std::unique_ptr<MetricsPage>> MetricsPage::open(const Endpoint& endpoint, std::function<std::string()> text) {
     auto listeners = net::Listener::open(endpoint, 0);
     if (!listeners) {
         Error error = std::move(listeners).error();

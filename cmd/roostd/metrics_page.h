@@ -2,10 +2,10 @@
 #pragma once
 
 #include "base/deadline.h"
+#include "base/endpoint.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "net/connection.h"
-#include "net/endpoint.h"
 #include "net/listener.h"
 
 #include <functional>
@@ -22,7 +22,7 @@ namespace roost {
 class MetricsPage {
 public:
     // `text` makes the page's text, in that thread. Errors (misconfigured) name the endpoint.
-    static Result<std::unique_ptr<MetricsPage>> open(const net::Endpoint& endpoint, std::function<std::string()> text);
+    static Result<std::unique_ptr<MetricsPage>> open(const Endpoint& endpoint, std::function<std::string()> text);
     ~MetricsPage();
     MetricsPage(const MetricsPage&) = delete;
     MetricsPage& operator=(const MetricsPage&) = delete;

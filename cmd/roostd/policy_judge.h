@@ -1,7 +1,7 @@
 // What recipients say to a message, for the policy service.
 #pragma once
 
-#include "net/peer.h"
+#include "base/peer.h"
 #include "policy/session.h"
 #include "service.h"
 
@@ -15,7 +15,7 @@ namespace roost {
 class PolicyJudge final : public policy::Host {
 public:
     // `service` must outlive the object.
-    PolicyJudge(Service& service, const net::Peer& peer) : service_(service), peer_(peer.text) {}
+    PolicyJudge(Service& service, const Peer& peer) : service_(service), peer_(peer.text) {}
 
     policy::Answer judge(std::string_view recipient, std::uint64_t size) override;
     // Logs it.

@@ -63,7 +63,7 @@ Result<std::optional<Reach>> reach_of(Instance& instance, const Setup& setup) {
     if (database.starts_with("sqlite:")) out.writes.push_back(folder_of(database.substr(database.find(':') + 1)));
     if (config.text("log.target").starts_with('/')) out.writes.push_back(folder_of(config.text("log.target")));
     for (const auto* listen : {&setup.lmtp.listen, &setup.policy.listen})
-        for (const net::Endpoint& each : *listen)
+        for (const Endpoint& each : *listen)
             if (each.local()) out.writes.push_back(folder_of(each.path));
     for (const std::string& key : config.keys())
         if (key.ends_with("dict")) add_dict(out, config.text(key));

@@ -40,9 +40,7 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
     auto policy = read_policy_settings(*config, out->lmtp);
     if (!policy) return std::move(policy).error();
     out->policy = *std::move(policy);
-    auto metrics = read_metrics_endpoint(*config);
-    if (!metrics) return std::move(metrics).error();
-    out->metrics = *std::move(metrics);
+    out->metrics = metrics_endpoint(*config);
     auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting, journaling,
                                    former == nullptr ? nullptr : former->instance.get(),
                                    [&](Instance& made) { return ready(made, *out); });

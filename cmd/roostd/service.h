@@ -27,7 +27,7 @@ struct Setup {
     std::shared_ptr<Instance> instance;
     LmtpSettings lmtp;
     PolicySettings policy;
-    std::optional<net::Endpoint> metrics;  // where they are told
+    std::optional<Endpoint> metrics;  // where they are told
 };
 
 // Called when the modules are made, before any of the parts that start threads; an Error ends the loading. The setup

@@ -1,10 +1,10 @@
 // The [lmtp], [policy] and [metrics] settings, read and checked.
 #pragma once
 
+#include "base/endpoint.h"
+#include "base/peer.h"
 #include "base/result.h"
 #include "config/config.h"
-#include "net/endpoint.h"
-#include "net/peer.h"
 #include "net/tls.h"
 
 #include <chrono>
@@ -16,7 +16,7 @@
 namespace roost {
 
 struct LmtpSettings {
-    std::vector<net::Endpoint> listen;
+    std::vector<Endpoint> listen;
     mode_t socket_mode = 0;
     std::size_t max_connections = 0;
     std::size_t max_recipients = 0;
@@ -27,14 +27,14 @@ struct LmtpSettings {
     std::chrono::milliseconds data_timeout{0};
     std::chrono::milliseconds shutdown_timeout{0};
     std::chrono::milliseconds redelivery_window{0};
-    net::PeerSet trusted;
+    PeerSet trusted;
     bool offer_dsn = false;
     bool require_tls = false;              // of peers that are not local
     std::shared_ptr<net::TlsContext> tls;  // null: none is offered
 };
 
 struct PolicySettings {
-    std::vector<net::Endpoint> listen;
+    std::vector<Endpoint> listen;
     mode_t socket_mode = 0;
     bool from_clone = false;
     bool refuse_unknown = false;
@@ -47,7 +47,7 @@ Result<LmtpSettings> read_lmtp_settings(const Config& config);
 // Errors as there; two more are a socket that LMTP listens on already, and the clone for a source while it is off.
 Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSettings& lmtp);
 
-// metrics.listen; nothing if it is empty. Errors (misconfigured) name the setting and where it stands.
-Result<std::optional<net::Endpoint>> read_metrics_endpoint(const Config& config);
+// metrics.listen; nothing if it is empty.
+std::optional<Endpoint> metrics_endpoint(const Config& config);
 
 }  // namespace roost

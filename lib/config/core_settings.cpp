@@ -125,13 +125,13 @@ constexpr Setting kCore[] = {
     {"domain-quota.warning", Kind::thresholds, "", Level::domain,
      "When to run quota.warning-command for a domain, as quota.warning has it; nobody gets a message."},
 
-    {"lmtp.listen", Kind::words, "unix:/run/roost/lmtp", Level::file,
+    {"lmtp.listen", Kind::sockets, "unix:/run/roost/lmtp", Level::file,
      "Where roostd takes mail by LMTP: unix:/PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT; * is any host. Several are "
      "separated "
      "by blanks. Sockets that the service manager opened (systemd: roostd.socket) take the place of all of them."},
     {"lmtp.socket-mode", Kind::mode, "0666", Level::file,
      "The permissions of the Unix sockets: who may write to one may deliver mail."},
-    {"lmtp.trusted", Kind::words, "unix 127.0.0.0/8 ::1", Level::file,
+    {"lmtp.trusted", Kind::peers, "unix 127.0.0.0/8 ::1", Level::file,
      "The clients that may tell where the mail came from (XCLIENT, XFORWARD, ORCPT): addresses, networks, and unix for "
      "everybody at a Unix socket or at standard input."},
     {"lmtp.dsn", Kind::boolean, "no", Level::file,
@@ -146,19 +146,19 @@ constexpr Setting kCore[] = {
      "Empty: no TLS."},
     {"lmtp.tls-key", Kind::path, "", Level::file,
      "The file with the certificate's key in PEM form, without a passphrase. Empty: it is in the certificate's file."},
-    {"lmtp.max-connections", Kind::count, "2000", Level::file,
-     "How many connections there may be at a time, 1 at least; the next one is told 421 4.3.2 and closed."},
-    {"lmtp.max-recipients", Kind::count, "1000", Level::file,
-     "How many recipients a message may have, 1 at least; the next one is told 452 4.5.3, and the client sends it "
+    {"lmtp.max-connections", Kind::positive, "2000", Level::file,
+     "How many connections there may be at a time; the next one is told 421 4.3.2 and closed."},
+    {"lmtp.max-recipients", Kind::positive, "1000", Level::file,
+     "How many recipients a message may have; the next one is told 452 4.5.3, and the client sends it "
      "again for them."},
-    {"lmtp.max-errors", Kind::count, "20", Level::file,
-     "How many refused commands, 1 at least, without a delivery in between end a session: the last of them is told "
+    {"lmtp.max-errors", Kind::positive, "20", Level::file,
+     "How many refused commands without a delivery in between end a session: the last of them is told "
      "421 4.7.0."},
     {"lmtp.max-message", Kind::size, "unlimited", Level::file,
      "The largest message to take, offered as SIZE; a larger one is told 552 5.3.4 at MAIL or 552 5.2.3 after the "
      "data. 0 is unlimited, too. quota.message limits single users."},
-    {"lmtp.user-concurrency", Kind::count, "20", Level::file,
-     "How many messages for one user may be under way at a time, 1 at least, from RCPT to the verdict; the next one is "
+    {"lmtp.user-concurrency", Kind::positive, "20", Level::file,
+     "How many messages for one user may be under way at a time, from RCPT to the verdict; the next one is "
      "told 451 4.3.0 and comes again later. With less than the MTA opens at once (Postfix: 20, "
      "lmtp_destination_concurrency_limit), a burst for one user waits in the MTA's queue."},
     {"lmtp.idle-timeout", Kind::duration, "5m", Level::file,
@@ -173,7 +173,7 @@ constexpr Setting kCore[] = {
      "sends the same message to the same recipient again, which is then answered and not stored twice. 0s: it is "
      "stored twice."},
 
-    {"policy.listen", Kind::words, "", Level::file,
+    {"policy.listen", Kind::sockets, "", Level::file,
      "Where roostd answers Postfix's check_policy_service, written as lmtp.listen. Empty: nowhere. A socket that the "
      "service manager opened under the name \"policy\" (systemd: roostd-policy.socket) takes the place of all of "
      "them."},
@@ -188,14 +188,14 @@ constexpr Setting kCore[] = {
      "What is answered about a recipient that is not in the user database, or is disabled. dunno: nothing, for it may "
      "be an alias that Postfix knows. reject: it is refused with 550 5.1.1 or 550 5.2.1.",
      "dunno reject"},
-    {"policy.max-connections", Kind::count, "1000", Level::file,
-     "How many connections to the policy service there may be at a time, 1 at least; the next one is closed "
+    {"policy.max-connections", Kind::positive, "1000", Level::file,
+     "How many connections to the policy service there may be at a time; the next one is closed "
      "unanswered, and Postfix defers. Each of its smtpd processes keeps one."},
     {"policy.idle-timeout", Kind::duration, "10m", Level::file,
      "How long to wait for a request to the policy service before the connection is closed. Postfix closes its own "
      "after smtpd_policy_service_max_idle, 300s."},
 
-    {"metrics.listen", Kind::text, "", Level::file,
+    {"metrics.listen", Kind::tcp_socket, "", Level::file,
      "Where roostd tells its figures to Prometheus, as tcp:HOST:PORT or tcp:[IPv6]:PORT: the page is /metrics. "
      "Everybody "
      "who reaches the port can read them. Empty: nowhere."},

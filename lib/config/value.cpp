@@ -6,6 +6,8 @@
 #include <limits>
 #include <sstream>
 
+#include "base/endpoint.h"
+#include "base/peer.h"
 #include "base/text.h"
 
 namespace roost {
@@ -182,6 +184,38 @@ Result<void> check_pattern(std::string_view text) {
     return {};
 }
 
+Result<void> check_positive(std::string_view text) {
+    auto count = parse_count(text);
+    if (!count) return std::move(count).error();
+    if (*count == 0U) return bad_value(text, "1 at least: write a whole number, or unlimited");
+    return {};
+}
+
+// An Error of a reader that says what it is about itself: who gives the value puts the setting in that place.
+Error with_subject(Error error) {
+    error.why = error.what + ": " + error.why;
+    return error;
+}
+
+Result<void> check_socket(std::string_view text) {
+    auto endpoint = parse_endpoint(text);
+    if (!endpoint) return with_subject(std::move(endpoint).error());
+    return {};
+}
+
+Result<void> check_peers(std::string_view text) {
+    auto peers = PeerSet::parse(parse_words(text));
+    if (!peers) return with_subject(std::move(peers).error());
+    return {};
+}
+
+Result<void> check_tcp_socket(std::string_view text) {
+    auto endpoint = parse_endpoint(text);
+    if (!endpoint) return with_subject(std::move(endpoint).error());
+    if (endpoint->local()) return bad_value(text, "a TCP socket: write tcp:HOST:PORT");
+    return {};
+}
+
 }  // namespace
 
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
@@ -209,6 +243,8 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             return status(parse_size(text));
         case Kind::count:
             return status(parse_count(text));
+        case Kind::positive:
+            return check_positive(text);
         case Kind::duration:
             return status(parse_duration(text));
         case Kind::mode:
@@ -221,6 +257,14 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             return status(parse_thresholds(text));
         case Kind::room:
             return status(parse_room(text));
+        case Kind::sockets:
+            for (const std::string& word : parse_words(text))
+                if (auto checked = check_socket(word); !checked) return checked;
+            return {};
+        case Kind::tcp_socket:
+            return text.empty() ? Result<void>() : check_tcp_socket(text);
+        case Kind::peers:
+            return check_peers(text);
         case Kind::choice:
             break;
     }
@@ -247,6 +291,8 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "size";
         case Kind::count:
             return "count";
+        case Kind::positive:
+            return "positive";
         case Kind::duration:
             return "duration";
         case Kind::mode:
@@ -259,6 +305,12 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "thresholds";
         case Kind::room:
             return "room";
+        case Kind::sockets:
+            return "sockets";
+        case Kind::tcp_socket:
+            return "TCP socket";
+        case Kind::peers:
+            return "clients";
         case Kind::choice:
             break;
     }

@@ -22,6 +22,7 @@ enum class Kind {
     choice,      // one of the words that the setting lists
     size,        // bytes: 512K 10M 1G 2T (powers of 1024), or unlimited
     count,       // a whole number, or unlimited
+    positive,    // the same, 1 at least
     duration,    // 500ms 30s 5m 36h 7d
     mode,        // permission bits in octal: 0700
     words,       // words separated by blanks
@@ -32,6 +33,9 @@ enum class Kind {
     id_range,    // FROM-TO, two numbers of user or group ids; empty for none
     thresholds,  // storage>80% messages>90% storage<80%; may be empty
     room,        // a size or a count, or unlimited; with "+" before it: more than others have
+    sockets,     // Endpoints separated by blanks
+    tcp_socket,  // one Endpoint by TCP; empty for none
+    peers,       // what PeerSet::parse reads, separated by blanks
 };
 
 // Each reader takes the whole text; the Error's `why` says what was wrong and its `hint` what would be right.

@@ -3,8 +3,8 @@
 
 #include "base/deadline.h"
 #include "base/fd.h"
+#include "base/peer.h"
 #include "base/result.h"
-#include "net/peer.h"
 #include "net/tls.h"
 
 #include <memory>

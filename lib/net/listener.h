@@ -1,10 +1,10 @@
 // A socket that connections come in by.
 #pragma once
 
+#include "base/endpoint.h"
 #include "base/fd.h"
+#include "base/peer.h"
 #include "base/result.h"
-#include "net/endpoint.h"
-#include "net/peer.h"
 
 #include <optional>
 #include <string>

@@ -55,7 +55,7 @@ def test_a_slip_on_the_command_line_is_named(site, flags):
         ({"lmtp.trusted": "example.org"}, "this is no network"),
         ({"lmtp.tls-certificate": "/nonexistent.pem"}, "/nonexistent.pem"),
         ({"lmtp.tls": "require"}, "lmtp.tls-certificate"),
-        ({"lmtp.max-connections": "0"}, "lmtp.max-connections: '0': it must be 1 at least"),
+        ({"lmtp.max-connections": "0"}, "lmtp.max-connections: '0' is not 1 at least"),
         ({"lmtp.max-recipients": "0"}, "lmtp.max-recipients: '0'"),
         ({"lmtp.max-errors": "0"}, "lmtp.max-errors: '0'"),
         ({"lmtp.user-concurrency": "0"}, "lmtp.user-concurrency: '0'"),

@@ -98,6 +98,7 @@ def test_setting_outside_a_section_is_named(alice):
 BAD_VALUES = {
     "size": ["", "lots", "-1", "1.5G", "1Q", "99999999999999999999", "16777216T", "1 G"],
     "count": ["", "many", "-1", "1K", "99999999999999999999"],
+    "positive": ["", "many", "-1", "1K", "99999999999999999999", "0", "00"],
     "duration": ["", "soon", "5", "-1s", "5 minutes", "99999999999d"],
     "mode": ["", "rwx", "0999", "01777", "-1"],
     "share|size": ["", "much", "101%", "-1", "10 %"],
@@ -109,6 +110,9 @@ BAD_VALUES = {
     "path": ["relative", "./here", "~/there"],
     "template": ["", "/a/", "/a/../b", "/a/%", "/a/%{foo}", "/a/%{user", "/%n"],
     "paths": ["relative", "/a b", "/a ./b"],
+    "sockets": ["/run/x", "unix:x", "unix:/a tcp:1.2.3.4", "tcp:x:", "tcp::24", "tcp:::1:24", "tcp:[::1]", "unix:/" + 108 * "x"],
+    "TCP socket": ["unix:/run/x", "tcp:x", "tcp:x:1 tcp:y:1", "1234"],
+    "clients": ["localhost", "1.2.3.4/33", "::1/129", "1.2.3", "unix /x"],
 }
 CHOICE = ["", "nonsense", "YES|NO"]
 

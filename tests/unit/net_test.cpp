@@ -1,8 +1,8 @@
+#include "base/endpoint.h"
+#include "base/peer.h"
 #include "catch.h"
 #include "net/connection.h"
-#include "net/endpoint.h"
 #include "net/listener.h"
-#include "net/peer.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

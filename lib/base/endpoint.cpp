@@ -1,10 +1,10 @@
-#include "net/endpoint.h"
+#include "base/endpoint.h"
 
 #include <sys/un.h>
 
 #include "base/text.h"
 
-namespace roost::net {
+namespace roost {
 namespace {
 
 constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
@@ -31,7 +31,7 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
             return wrong(text, "the path of a socket has at most " + std::to_string(kMaxPath) + " bytes");
         return out;
     }
-    if (!text.starts_with("tcp:")) return wrong(text, "it begins neither with unix: nor with tcp:");
+    if (!text.starts_with("tcp:")) return wrong(text, "it begins neither with unix: nor with tcp");
     std::string_view rest = text.substr(4);
     if (rest.starts_with('[')) {
         const std::size_t end = rest.find("]:");
@@ -51,4 +51,4 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
     return out;
 }
 
-}  // namespace roost::net
+}  // namespace roost

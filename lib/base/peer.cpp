@@ -1,4 +1,4 @@
-#include "net/peer.h"
+#include "base/peer.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -10,7 +10,7 @@
 
 #include "base/text.h"
 
-namespace roost::net {
+namespace roost {
 namespace {
 
 constexpr unsigned kBits = 128;
@@ -107,4 +107,4 @@ bool PeerSet::contains(const Peer& peer) const {
     });
 }
 
-}  // namespace roost::net
+}  // namespace roost

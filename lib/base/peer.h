@@ -11,7 +11,7 @@
 
 #include <sys/socket.h>
 
-namespace roost::net {
+namespace roost {
 
 // An IPv4 or IPv6 address in IPv6's form (RFC 4291 section 2.5.5.2), so that one comparison does for both.
 using IpAddress = std::array<std::uint8_t, 16>;
@@ -42,4 +42,4 @@ private:
     std::vector<Network> networks_;
 };
 
-}  // namespace roost::net
+}  // namespace roost

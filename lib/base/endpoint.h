@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace roost::net {
+namespace roost {
 
 struct Endpoint {
     std::string path;  // of a Unix socket; empty: TCP
@@ -23,4 +23,4 @@ struct Endpoint {
 // or "*" for all. An Error (misconfigured) says what would be right.
 Result<Endpoint> parse_endpoint(std::string_view text);
 
-}  // namespace roost::net
+}  // namespace roost
