@@ -8,8 +8,10 @@ import stat
 
 import pytest
 
+from commands import as_nobody, fails, ok, on_terminal
 from conftest import MODULES, PROGRAMS, SAMPLE, Site
-from test_cli import ALICE, as_nobody, fails, ok, on_terminal
+
+ALICE = "alice@example.org"
 
 MODULE_KEYS = ["kind", "name", "summary", "file", "selected", "loadable", "error"]
 

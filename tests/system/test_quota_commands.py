@@ -10,10 +10,12 @@ import subprocess
 import threading
 
 import pytest
+from commands import fails, ok, on_terminal
 from conftest import PROGRAMS, SAMPLE, clean_env
+
+ALICE = "alice@example.org"
 from lmtp import Daemon
 from stores import STORES
-from test_cli import ALICE, fails, ok, on_terminal
 
 BOB, CAROL, DAVE = "bob@example.org", "carol@example.net", "dave@example.com"
 RULES = {"quota.storage": "1M", "quota.folder.Spam.storage": "10K", "quota.folder.Drafts.ignore": "yes"}

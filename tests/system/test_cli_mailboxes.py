@@ -1,0 +1,131 @@
+"""roost(8): removing users with and without their mail, and making mailboxes ahead."""
+
+import json
+import subprocess
+
+import pytest
+
+from commands import fails, ok, on_terminal, row
+from conftest import PROGRAMS, SAMPLE, clean_env
+
+ALICE, BOB = "alice@example.org", "bob@example.org"
+
+
+# Removing
+
+
+def test_removing_a_user_keeps_the_mail_and_says_where(site):
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    assert ok(site.roost("user", "remove", ALICE, "-v")).splitlines() == [
+        f"removed {ALICE}",
+        f"the mail stays: maildir.path={site.maildir(ALICE)}",
+    ]
+    assert len(site.messages(ALICE)) == 1
+
+
+@pytest.mark.parametrize("answer, gone", [(b"y\n", True), (b"YES\n", True), (b"\n", False), (b"n\n", False), (b"\x04", False)])
+def test_purging_asks_on_a_terminal_and_no_is_the_default(site, answer, gone):
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    status, shown = on_terminal(site, ["user", "remove", ALICE, "--purge"], answer)
+    assert ALICE in shown and "[y/N]" in shown
+    if gone:
+        assert status == 0 and row(site, "users", ALICE) is None and not site.maildir(ALICE).exists()
+    else:
+        assert status == 1 and "nothing was changed" in shown
+        assert row(site, "users", ALICE)[1] == 1 and len(site.messages(ALICE)) == 1
+
+
+def test_purging_needs_yes_where_nobody_can_answer(site):
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    fails(site.roost("user", "remove", ALICE, "--purge", stdin=b"y\n"), 64, "--yes")
+    assert len(site.messages(ALICE)) == 1 and row(site, "users", ALICE)
+    ok(site.roost("user", "remove", ALICE, "--purge", "--yes"), "")
+    assert not site.maildir(ALICE).exists() and row(site, "users", ALICE) is None
+
+
+def test_purging_does_not_ask_with_yes_on_a_terminal(site):
+    site.add(ALICE)
+    status, shown = on_terminal(site, ["user", "remove", ALICE, "--purge", "--yes"], b"")
+    assert (status, shown) == (0, "") and row(site, "users", ALICE) is None
+
+
+@pytest.mark.parametrize("where", ["{path}/shared", "{path}/shared/below"])
+def test_a_purge_never_takes_somebody_elses_mailbox_along(site, where):
+    site.add(ALICE)
+    site.add(BOB)
+    for user, place in ((ALICE, "{path}/shared"), (BOB, where)):
+        ok(site.roost("user", "set", user, "maildir.path=" + place.format(path=site.path)), "")
+        assert site.deliver(user).returncode == 0
+    text = fails(site.roost("user", "remove", ALICE, "--purge", "--yes"), 1, "shared", BOB)
+    assert "without --purge" in text
+    assert site.sql("SELECT enabled FROM users WHERE name=?", (ALICE,)) == [(1,)]
+    assert (site.path / "shared/new").is_dir()
+    if where.endswith("below"):
+        ok(site.roost("user", "remove", BOB, "--purge", "--yes"), "")
+        ok(site.roost("user", "remove", ALICE, "--purge", "--yes"), "")
+
+
+def test_a_purge_that_fails_leaves_the_user_disabled_and_can_be_repeated(site):
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    allocation = row(site, "users", ALICE)[3]
+    site.sql("UPDATE users SET allocation = ?", ('{"other.path": "/somewhere"}',))
+    text = fails(site.roost("user", "remove", ALICE, "--purge", "--yes"), 1, "other.path=/somewhere", "disabled")
+    assert "again" in text and len(site.messages(ALICE)) == 1
+    assert row(site, "users", ALICE)[1] == 0 and site.deliver(ALICE).returncode == 77
+    site.sql("UPDATE users SET allocation = ?", (allocation,))
+    ok(site.roost("user", "remove", ALICE, "--purge", "--yes"), "")
+    assert not site.maildir(ALICE).exists()
+
+
+def test_a_record_that_cannot_be_read_can_be_removed(site):
+    site.add(ALICE, settings="{oops")
+    fails(site.roost("user", "remove", ALICE, "--purge", "--yes"), 1, ALICE)
+    ok(site.roost("user", "remove", ALICE, "-v"), f"removed {ALICE}\n")
+
+
+def test_a_delivery_that_races_a_purge_leaves_no_mailbox_without_a_user(site):
+    for _ in range(8):
+        site.sql("INSERT OR REPLACE INTO users(name) VALUES (?)", (ALICE,))
+        deliver = [PROGRAMS["roost-deliver"], "-c", site.conf, "-d", ALICE]
+        racing = [
+            subprocess.Popen(deliver, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_env()) for _ in range(8)
+        ]
+        for process in racing:
+            process.stdin.write(SAMPLE)
+            process.stdin.close()
+        purged = site.roost("user", "remove", ALICE, "--purge", "--yes")
+        statuses = {process.wait(60) for process in racing}
+        for process in racing:
+            process.stderr.close()
+        ok(purged)
+        assert statuses <= {0, 67, 75, 77}
+        assert row(site, "users", ALICE) is None and not site.maildir(ALICE).exists()
+
+
+# Allocating
+
+
+def test_a_mailbox_is_made_ahead_of_the_first_mail_and_once(site):
+    site.add(ALICE)
+    made = f"maildir.path={site.maildir(ALICE)}\n"
+    ok(site.roost("user", "allocate", ALICE, "-v"), made)
+    assert (site.maildir(ALICE) / "new").is_dir()
+    before = row(site, "users", ALICE)
+    assert json.loads(before[3]) == {"maildir.path": str(site.maildir(ALICE))}
+    ok(site.roost("user", "allocate", ALICE, "-v"), made)
+    ok(site.roost("user", "allocate", ALICE), "")
+    assert row(site, "users", ALICE) == before
+    assert json.loads(ok(site.roost("user", "show", ALICE, "--json")))["allocation"] == json.loads(before[3])
+    assert f"  maildir.path = {site.maildir(ALICE)}\n" in ok(site.roost("user", "show", ALICE))
+
+
+def test_a_mailbox_that_cannot_be_made_is_a_clear_failure(site):
+    site.add(ALICE)
+    (site.path / "file").write_text("")
+    site.configure({"maildir.path": f"{site.path}/file/%{{user}}"})
+    fails(site.roost("user", "allocate", ALICE), 1, f"{site.path}/file")
+    assert row(site, "users", ALICE)[3] is None
