@@ -15,6 +15,7 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr std::string_view kCommandLine = "command line";
 constexpr std::size_t kLargestConfig = 4UL * 1024 * 1024;
 
 // The numbers, from 1, of the lines that hold a setting. Boost.Program_options hands settings out in the order of the
@@ -91,7 +92,7 @@ Result<ConfigFile> ConfigFile::read(const std::string& path, const std::vector<s
             return Error{Outcome::malformed, "option -o " + printable(override_text), "it is not key=value",
                          "write -o section.key=value", 0};
         Entry entry{std::string(trim(std::string_view(override_text).substr(0, equals))),
-                    std::string(trim(std::string_view(override_text).substr(equals + 1))), "command line"};
+                    std::string(trim(std::string_view(override_text).substr(equals + 1))), std::string(kCommandLine)};
         std::erase_if(out.entries_, [&](const Entry& e) { return e.key == entry.key; });
         out.entries_.push_back(std::move(entry));
     }
@@ -106,7 +107,10 @@ const ConfigFile::Entry* ConfigFile::find(std::string_view key) const {
 Result<Config> Config::make(ConfigFile file, Schema schema) {
     for (const ConfigFile::Entry& entry : file.entries()) {
         auto checked = schema.check(entry.where, Level::file, entry.key, entry.value);
-        if (!checked) return std::move(checked).error();
+        if (checked) continue;
+        Error error = std::move(checked).error();
+        if (entry.where == kCommandLine) error.outcome = Outcome::malformed;
+        return error;
     }
     return Config(std::move(file), std::move(schema));
 }

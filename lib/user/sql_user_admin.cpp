@@ -159,8 +159,8 @@ Result<void> SqlUserDb::change_domain(std::string_view name, const std::vector<S
             new_plan = {lower(*plan), plan->empty() ? soci::i_null : soci::i_ok};
             // Else the domain's mail would wait until it does: see record_of.
             if (new_plan && !is_plan(sql, new_plan.text))
-                return config_error(label, "there is no plan " + printable(new_plan.text),
-                                    "make it first: roost plan set " + printable(new_plan.text));
+                return Error{Outcome::no_such_user, label, "there is no plan " + printable(new_plan.text),
+                             "make it first: roost plan set " + printable(new_plan.text), 0};
         }
         auto json = changed(label, old_settings, changes);
         if (!json) return std::move(json).error();

@@ -66,6 +66,9 @@ def test_version_is_said(site):
         (["quota", "recount", "--domain", "example.org", "--all"], ["exclude each other"]),
         (["explain", ALICE, "--size", "big"], ["--size", "'big' is not a size"]),
         (["explain", ALICE, "--size", "unlimited"], ["--size"]),
+        (["-o", "quota.storage", "config", "show"], ["-o quota.storage", "key=value"]),
+        (["-o", "quota.storage=much", "config", "show"], ["quota.storage", "'much'"]),
+        (["-o", "quota.storag=1G", "config", "show"], ["quota.storag", "no such setting"]),
     ],
 )
 def test_a_mistyped_command_line_is_64_and_says_what_would_be_right(site, words, parts):
@@ -334,7 +337,7 @@ def test_a_domain_and_a_plan_are_set_shown_and_removed(site):
 
 
 def test_a_domain_gets_no_plan_that_does_not_exist(site):
-    fails(site.roost("domain", "set", "example.org", "plan=gold"), 1, "domain example.org", "gold", "roost plan set gold")
+    fails(site.roost("domain", "set", "example.org", "plan=gold"), 67, "domain example.org", "gold", "roost plan set gold")
     assert row(site, "domains", "example.org") is None
 
 

@@ -42,6 +42,13 @@ def test_a_slip_on_the_command_line_is_named(site, flags):
     assert result.stderr.startswith(b"roost: ") and b"--help" in result.stderr
 
 
+@pytest.mark.parametrize("given", ["lmtp.listen", "lmtp.listen=tcp:x", "nosuch.key=1"])
+def test_a_wrong_setting_on_the_command_line_is_one_too(site, given):
+    result = site.run("roostd", "-c", site.conf, "-o", given)
+    assert (result.returncode, result.stdout) == (64, b"")
+    assert given.split("=")[0].encode() in result.stderr
+
+
 @pytest.mark.parametrize(
     "settings, said",
     [
