@@ -55,7 +55,7 @@ public:
         return out;
     }
 
-    Result<Settings> allocate(const User& user) override { return maildir::allocate(host_, user); }
+    Result<Settings> allocate(const User& user) override { return maildir::allocate(host_, anchored_, user); }
 
     Result<void> release(const User& user, const Settings& allocation) override {
         return maildir::release(files_, user, allocation);
@@ -140,6 +140,7 @@ private:
     const ModuleHost host_;
     const Config& config_;
     Files& files_;
+    Anchored anchored_;
     std::mutex restoring_;
     Restorer restorer_;
 };

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 #include <optional>
 #include <string>
 #include <utility>
@@ -165,8 +166,16 @@ Result<Made> make_mailbox(Files& files, const User& user, const std::string& pat
     return Made{std::move(mailbox.root), path, *std::move(parent), at.parent, any_made};
 }
 
+bool was_made_just_now(Files& files, int directory) {
+    constexpr std::int64_t kMoment = 60;  // seconds: far longer than a sync takes
+    const std::int64_t age = std::time(nullptr) - files.made(directory).value_or(0);
+    return age >= 0 && age < kMoment;
+}
+
 // Also what was there: whoever made it may have been killed before it could sync.
-Result<void> settle(const ModuleHost& host, const User& user, const Settings& allocation, const Made& made) {
+Result<void> settle(const ModuleHost& host, Anchored& anchored, const User& user, const Settings& allocation,
+                    const Made& made) {
+    if (auto above = anchored.settle(host.files, made.parent.get(), made.parent_path); !above) return above;
     const NewMailbox fresh{user, allocation, {made.root.get(), made.path}, {made.parent.get(), made.parent_path}};
     if (host.new_mailboxes != nullptr) {
         auto taken = host.new_mailboxes->take(fresh);
@@ -180,9 +189,37 @@ Result<void> settle(const ModuleHost& host, const User& user, const Settings& al
 
 }  // namespace
 
+Result<void> Anchored::settle(Files& files, int directory, const std::string& path) {
+    constexpr std::size_t kMost = 100'000;
+    struct stat st {};
+    if (::fstat(directory, &st) != 0) return system_error(errno, "cannot look at " + path);
+    const std::pair<dev_t, ino_t> id{st.st_dev, st.st_ino};
+    {
+        const std::lock_guard lock(mutex_);
+        if (known_.count(id) != 0) return {};
+    }
+    Fd above;
+    std::string name = path;
+    for (int here = directory; was_made_just_now(files, here); here = above.get()) {
+        name += "/..";
+        auto opened = files.open_dir({here, name}, "..");
+        // What we may not even open we have not made.
+        if (!opened && opened.error().sys == EACCES) break;
+        if (!opened) return std::move(opened).error();
+        above = *std::move(opened);
+        if (auto synced = files.sync(above.get(), name); !synced) return synced;
+        struct stat up {};
+        if (::fstat(above.get(), &up) != 0 || up.st_dev != st.st_dev) break;
+    }
+    const std::lock_guard lock(mutex_);
+    if (known_.size() >= kMost) known_.clear();
+    known_.insert(id);
+    return {};
+}
+
 bool gives_uids(const User& user) { return ::geteuid() == 0 && user.settings().id_range("maildir.uids").has_value(); }
 
-Result<Settings> allocate(const ModuleHost& host, const User& user) {
+Result<Settings> allocate(const ModuleHost& host, Anchored& anchored, const User& user) {
     Settings out;
     auto owner = owner_of(user);
     if (!owner) return std::move(owner).error();
@@ -206,7 +243,7 @@ Result<Settings> allocate(const ModuleHost& host, const User& user) {
     const auto made = make_mailbox(host.files, user, *path, *owner);
     if (!made) return made.error();
     out[kPathKey] = *std::move(path);
-    if (auto settled = settle(host, user, out, *made); !settled) return std::move(settled).error();
+    if (auto settled = settle(host, anchored, user, out, *made); !settled) return std::move(settled).error();
     return out;
 }
 

@@ -1,6 +1,7 @@
 // Mailboxes that were made a moment before a crash: with the journal they are not synced, but made again.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <string>
@@ -56,6 +57,22 @@ TEST_CASE("new mailbox: with the journal one flush of that makes it safe", "[mai
           std::vector<std::string>{"sync_data " + desk.dir() + "/segment-0"});
     // The checkpoint syncs it with its volume.
     CHECK(syncs_of(site, [&] { site.restart(); }).front().starts_with("sync_volume "));
+}
+
+TEST_CASE("new mailbox: a directory that somebody made a moment ago is synced before it is relied on", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    site.restart(desk.open());
+    fs::create_directory(site.mail() + "/x");
+    const std::string above = "sync " + site.mail() + "/x/..";
+    const bool old = GENERATE(false, true);
+    if (old) site.files().made_at = 1;
+    auto syncs = syncs_of(site, [&] { must(site.mda().allocate(site.user("alice@x"))); });
+    CHECK((std::find(syncs.begin(), syncs.end(), above) != syncs.end()) == !old);
+    CHECK(syncs.back() == "sync_data " + desk.dir() + "/segment-0");
+    // Once is enough.
+    syncs = syncs_of(site, [&] { must(site.mda().allocate(site.user("bob@x"))); });
+    CHECK(syncs == std::vector<std::string>{"sync_data " + desk.dir() + "/segment-0"});
 }
 
 TEST_CASE("new mailbox: one that the journal cannot take is not made", "[maildir]") {
