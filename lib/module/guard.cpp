@@ -77,9 +77,6 @@ public:
                          const Message& message) override {
         return guarded(module_, [&] { return inner_->restore(user, place, header, message); });
     }
-    Result<bool> restore_mailbox(const User& user) override {
-        return guarded(module_, [&] { return inner_->restore_mailbox(user); });
-    }
     Result<Folder> destination(const User& user, const Folder& wanted, bool create_folder) override {
         return guarded(module_, [&] { return inner_->destination(user, wanted, create_folder); });
     }

@@ -92,7 +92,7 @@ public:
     // Looks at the record alone; no side effect, no I/O.
     virtual Result<Readiness> check(const User& user) = 0;
     // Makes the mailbox and returns what to remember of it. Safe to repeat after a crash at any point: a second call
-    // finds and takes what the first one made. Durable when it returns, unless ModuleHost::new_mailboxes took it.
+    // finds and takes what the first one made. Durable when it returns.
     virtual Result<Settings> allocate(const User& user) = 0;
     // Undoes an allocation that lost the race against another one. Never removes mail: what is not empty stays.
     virtual Result<void> release(const User& user, const Settings& allocation) = 0;
@@ -112,13 +112,6 @@ public:
                                  const Message& /*message*/) {
         return Error{Outcome::misconfigured, "a message for " + user.name(), "this MDA module cannot restore messages",
                      "set store.mda to the module that delivered it and start roostd once", 0};
-    }
-    // After a crash, for a mailbox that NewMailboxes took: makes what is missing of it, as allocate() would have.
-    // Returns whether anything was. The user's record has all of the allocation. Harmless if repeated. Durable when
-    // settle_restored() has returned.
-    virtual Result<bool> restore_mailbox(const User& user) {
-        return Error{Outcome::misconfigured, "the mailbox of " + user.name(), "this MDA module cannot make it again",
-                     "set store.mda to the module that made it and start roostd once", 0};
     }
     virtual Result<void> settle_restored() { return {}; }
     // What the books of an account say, never a walk in the common case. `account`: empty for the mailbox without the

@@ -12,33 +12,15 @@
 namespace roost {
 
 // Grows whenever anything that a module sees changes its meaning or layout.
-inline constexpr std::uint32_t kModuleAbi = 4;
+inline constexpr std::uint32_t kModuleAbi = 3;
 
 enum class ModuleKind : std::uint32_t { mda = 1, creator = 2 };
-
-// A mailbox that allocate() has made in a directory that was there, and has not synced.
-struct NewMailbox {
-    const User& user;
-    const Settings& allocation;  // what allocate() will return
-    SyncTarget directory;        // the mailbox itself
-    SyncTarget parent;           // the directory that it was made in, which is durable
-};
-
-// Makes sure that no crash takes away a mailbox once its user's record says where it is. Any thread.
-class NewMailboxes {
-public:
-    virtual ~NewMailboxes() = default;
-    // True: the mailbox is synced together with all of its volume, and until then Mda::restore_mailbox is called after
-    // a crash. False: the module has to sync it.
-    virtual Result<bool> take(const NewMailbox& made) = 0;
-};
 
 // What a module may use of its host; everything here outlives the module's objects.
 struct ModuleHost {
     const Config& config;
     Files& files;
     UserDb& db;
-    NewMailboxes* new_mailboxes = nullptr;  // null: the module syncs what it makes
 };
 
 // A module's description: one constant object per module. `abi` comes first and is read before anything else.

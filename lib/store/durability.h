@@ -3,7 +3,6 @@
 
 #include "base/files.h"
 #include "module/mda.h"
-#include "module/module.h"
 
 #include <atomic>
 #include <cstdint>
@@ -42,8 +41,6 @@ public:
     // For each of a group that before_publish settled and that was not published, or was withdrawn: it is not
     // acknowledged, so a crash must not bring it back.
     virtual void forget(const Pending& /*delivery*/) {}
-    // As NewMailboxes::take().
-    virtual Result<bool> take(const NewMailbox& /*made*/) { return false; }
     // What Delivery::may_be_nameless says, for deliveries of this message.
     virtual bool lets_be_nameless(const Message& /*message*/) const { return false; }
     const SyncStats& stats() const { return *stats_; }

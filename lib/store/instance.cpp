@@ -83,7 +83,7 @@ Result<std::unique_ptr<Instance>> Instance::open(Config config, SqlUserDb::Use u
 
     std::string dir(checked.text("store.modules"));
     if (dir.empty()) dir = default_module_dir();
-    const ModuleHost host{checked, out->files(), *out->db_, out->lasting_.get()};
+    const ModuleHost host{checked, out->files(), *out->db_};
     auto mda_module = load_module(dir, ModuleKind::mda, checked.text("store.mda"));
     if (!mda_module) return std::move(mda_module).error();
     auto mda = make_mda(**mda_module, host);

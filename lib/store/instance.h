@@ -61,11 +61,10 @@ public:
 
 private:
     // As long as any instance of the process.
-    struct Lasting : NewMailboxes {
-        Result<bool> take(const NewMailbox& made) override { return durability ? durability->take(made) : false; }
+    struct Lasting {
         Files files;
         bool journaled = false;
-        std::unique_ptr<Durability> durability;  // null: it is being set up
+        std::unique_ptr<Durability> durability;
         Reservations reservations;
     };
 

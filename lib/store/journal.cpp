@@ -200,23 +200,6 @@ public:
         return {};
     }
 
-    Result<bool> take(const NewMailbox& made) override {
-        struct stat st {};
-        if (::fstat(made.parent.fd, &st) != 0) return system_error(errno, "cannot look at " + made.parent.path);
-        std::string record;
-        journal::RecordWriter writer(record);
-        writer.mailbox(
-            {made.user.name(), {made.allocation.begin(), made.allocation.end()}, made.parent.path, st.st_ino});
-        writer.end();
-
-        std::unique_lock lock(mutex_);
-        auto place = append(lock, record);
-        if (!place) return std::move(place).error();
-        add_volume(*place->segment, made.directory);
-        if (auto durable = wait_until_durable(lock, place->batch); !durable) return std::move(durable).error();
-        return true;
-    }
-
     bool lets_be_nameless(const Message& message) const override { return message.size() <= Journal::kLargest; }
 
     void forget(const Pending& delivery) override {

@@ -39,7 +39,6 @@ struct JournalRecovery {
     std::uint64_t deliveries = 0;  // that the journal had and were looked for in the store
     std::uint64_t restored = 0;    // of them, those that a crash had lost or torn
     std::uint64_t orphans = 0;     // of users that are gone
-    std::uint64_t mailboxes = 0;   // that a crash had taken away, in whole or in part
     std::uint64_t kept = 0;        // files that were put aside, since something in them could not be read or restored
 };
 
@@ -51,8 +50,6 @@ struct JournalRecovery {
 // reach the disk behind the verdict. A checkpoint, when a segment is full and every `checkpoint`, syncs the file
 // systems that its messages lie on, then frees the segment. What the plan's directories say is kept up by syncfs(2),
 // which reports lost data since Linux 5.8.
-//
-// A mailbox that was made is journaled before its user's record says where it is, instead of being synced.
 //
 // Deliveries whose module knows no way to bring them back (Pending::redo), and messages of more than kLargest bytes,
 // are settled by fsync.

@@ -82,25 +82,11 @@ std::optional<Record> parse(std::string_view payload) {
             out.deliveries = std::move(deliveries);
             break;
         }
-        case 'C': {
-            Cancel& cancel = out.cancel.emplace();
-            cancel.generation = in.number<std::uint64_t>();
-            cancel.offset = in.number<std::uint64_t>();
-            cancel.index = in.number<std::uint32_t>();
+        case 'C':
+            out.cancel.generation = in.number<std::uint64_t>();
+            out.cancel.offset = in.number<std::uint64_t>();
+            out.cancel.index = in.number<std::uint32_t>();
             break;
-        }
-        case 'M': {
-            Mailbox& made = out.mailbox.emplace();
-            made.user = in.text();
-            const auto count = in.number<std::uint32_t>();
-            for (std::uint32_t i = 0; i < count && in.sound(); ++i) {
-                std::string key(in.text());
-                made.allocation.emplace_back(std::move(key), in.text());
-            }
-            made.parent = in.text();
-            made.parent_inode = in.number<std::uint64_t>();
-            break;
-        }
         default:
             return std::nullopt;
     }
@@ -196,18 +182,6 @@ void RecordWriter::cancel(const Cancel& cancelled) {
     put(out_, cancelled.generation);
     put(out_, cancelled.offset);
     put(out_, cancelled.index);
-}
-
-void RecordWriter::mailbox(const Mailbox& made) {
-    put(out_, 'M');
-    put_text(out_, made.user);
-    put(out_, static_cast<std::uint32_t>(made.allocation.size()));
-    for (const auto& [key, value] : made.allocation) {
-        put_text(out_, key);
-        put_text(out_, value);
-    }
-    put_text(out_, made.parent);
-    put(out_, made.parent_inode);
 }
 
 void RecordWriter::end() {

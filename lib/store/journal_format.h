@@ -14,8 +14,6 @@
 //                   octets; then the message: u64 length and octets
 //               'C' a delivery that was not acknowledged after all, and is not to be brought back:
 //                   u64 generation and u64 offset of its record, u32 index in it
-//               'M' a mailbox that was made, and is to be made again if it is missing: user; u32 count, then each key
-//                   of the allocation with its value; parent directory, u64 inode number of that; texts as above
 //
 // A record whose checksum does not fit is the end of the log, where a crash cut a write short, unless whole records of
 // the same generation follow: then it is damaged. Where block 0 cannot be read the segment is damaged, too, and taken
@@ -27,7 +25,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace roost::journal {
@@ -51,14 +48,6 @@ struct Cancel {
     auto operator<=>(const Cancel&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm
 };
 
-// What NewMailboxes took. The inode number tells a parent directory from the place that its file system is mounted on.
-struct Mailbox {
-    std::string user;
-    std::vector<std::pair<std::string, std::string>> allocation;
-    std::string parent;
-    std::uint64_t parent_inode = 0;
-};
-
 // What a segment's first block says.
 struct State {
     std::uint64_t generation = 0;
@@ -78,7 +67,6 @@ public:
     void message_size(std::uint64_t size);
     void message_bytes(std::string_view bytes);
     void cancel(const Cancel& cancelled);
-    void mailbox(const Mailbox& made);
     void end();
 
 private:
@@ -92,10 +80,8 @@ void seal(std::string& record, std::uint64_t generation);
 // What a segment holds.
 struct Record {
     std::uint64_t offset = 0;
-    // One of these.
-    std::optional<Deliveries> deliveries;
-    std::optional<Cancel> cancel;
-    std::optional<Mailbox> mailbox;
+    std::optional<Deliveries> deliveries;  // else it is `cancel`
+    Cancel cancel;
 };
 struct Scan {
     State state;                  // as block 0 says, or the records; not in use: there are none

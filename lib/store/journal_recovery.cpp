@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <ctime>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -74,37 +73,6 @@ Result<std::string> put_aside(Files& files, DirRef dir, const std::string& name,
     }
 }
 
-struct Store {
-    const Config& config;
-    UserDb& db;
-    Mda& mda;
-};
-
-// Nothing: the user is gone. One without a mailbox is another one of the same name.
-Result<std::optional<User>> find_holder(const Store& store, const std::string& name) {
-    auto record = store.db.find(name);
-    if (!record) return std::move(record).error();
-    if (!*record || !(*record)->allocation) return std::optional<User>();
-    auto user = User::make(store.config, **std::move(record));
-    if (!user) return std::move(user).error();
-    return std::optional(*std::move(user));
-}
-
-// Whether anything of the mailbox was missing. One that no record says is there is none.
-Result<bool> make_again(const Store& store, const journal::Mailbox& made) {
-    auto user = find_holder(store, made.user);
-    if (!user) return std::move(user).error();
-    if (!*user) return false;
-    for (const auto& [key, value] : made.allocation)
-        if (const std::string* has = (*user)->allocated(key); has == nullptr || *has != value) return false;
-    struct stat st {};
-    if (::stat(made.parent.c_str(), &st) != 0 || st.st_ino != made.parent_inode)
-        return Error{Outcome::trouble, "mailbox of " + made.user,
-                     made.parent + " is not the directory that it was made in",
-                     "is its file system mounted? Mount it and start roostd again", 0};
-    return store.mda.restore_mailbox(**user);
-}
-
 }  // namespace
 
 Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& mda) {
@@ -120,11 +88,10 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         generation_ = std::max(generation_, found->scan.state.generation);
         used = used || found->scan.state.generation > 0;
         for (const journal::Record& record : found->scan.records)
-            if (record.cancel) cancelled.insert(*record.cancel);
+            if (!record.deliveries) cancelled.insert(record.cancel);
         by_generation.emplace(found->scan.state.generation, name);
     }
 
-    const Store store{config, db, mda};
     JournalRecovery total;
     for (unsigned i = 0; used && i < plan_.segments; ++i) {
         const std::string name = "segment-" + std::to_string(i);
@@ -144,34 +111,34 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         const bool damaged = scan.damaged || cut;
         if (!scan.state.in_use && !damaged) continue;
         bool failed = false;
-        const auto tell = [&failed](const Error& error) {
-            log(LogLevel::error, "journal: " + error.text());
-            failed = true;
-        };
         for (const journal::Record& record : scan.records) {
-            if (record.mailbox) {
-                auto made = make_again(store, *record.mailbox);
-                if (!made) tell(made.error());
-                if (made && *made) ++total.mailboxes;
-            }
             if (!record.deliveries) continue;
             const Message message = Message::from_text(std::string(record.deliveries->message));
             std::uint32_t index = 0;
             for (const journal::Entry& entry : record.deliveries->entries) {
                 if (cancelled.count({scan.state.generation, record.offset, index++}) != 0) continue;
                 ++total.deliveries;
-                auto user = find_holder(store, entry.user);
-                if (user && !*user) {
+                auto user = db.find(entry.user);
+                // One without a mailbox is another one of the same name.
+                if (user && (!*user || !(*user)->allocation)) {
                     ++total.orphans;
                     continue;
                 }
-                auto restored = user ? mda.restore(**user, entry.place, entry.header, message)
-                                     : Result<bool>(std::move(user).error());
-                if (!restored) tell(restored.error());
-                if (restored && *restored) ++total.restored;
+                auto made = user ? User::make(config, **std::move(user)) : Result<User>(std::move(user).error());
+                auto restored = made ? mda.restore(*made, entry.place, entry.header, message)
+                                     : Result<bool>(std::move(made).error());
+                if (!restored) {
+                    log(LogLevel::error, "journal: " + restored.error().text());
+                    failed = true;
+                } else if (*restored) {
+                    ++total.restored;
+                }
             }
         }
-        if (auto settled = mda.settle_restored(); !settled) tell(settled.error());
+        if (auto settled = mda.settle_restored(); !settled) {
+            log(LogLevel::error, "journal: " + settled.error().text());
+            failed = true;
+        }
         // What is not understood, or could not be brought back, is kept; all else is done with.
         const std::string number =
             std::to_string(scan.state.in_use ? scan.state.generation : static_cast<std::uint64_t>(std::time(nullptr)));
@@ -181,7 +148,7 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
             auto kept = put_aside(files_, dir, segment.name, (failed ? "kept-" : "damaged-") + number);
             if (!kept) return std::move(kept).error();
             log(LogLevel::error, "journal: " + plan_.dir + "/" + segment.name +
-                                     (failed ? " holds what could not be brought back: it is kept as "
+                                     (failed ? " holds mail that could not be brought back: it is kept as "
                                              : " is damaged: what can be read was brought back; it is kept as ") +
                                      *kept);
         } else if (segment.name.starts_with("kept-")) {
@@ -196,8 +163,6 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         if (!done) return std::move(done).error();
     }
     if (auto synced = files_.sync(dir.fd, dir.path); !synced) return std::move(synced).error();
-    if (total.mailboxes > 0)
-        log(LogLevel::info, "journal: " + std::to_string(total.mailboxes) + " mailboxes were made again");
     if (total.deliveries > 0)
         log(LogLevel::info, "journal: " + std::to_string(total.deliveries) + " deliveries were looked for, " +
                                 std::to_string(total.restored) + " of them brought back, " +

@@ -46,7 +46,7 @@ constexpr Setting kSettings[] = {
 class MaildirMda final : public Mda {
 public:
     explicit MaildirMda(const ModuleHost& host)
-        : host_(host), config_(host.config), files_(host.files), restorer_(host.files) {}
+        : config_(host.config), files_(host.files), db_(host.db), restorer_(host.files) {}
 
     Result<Readiness> check(const User& user) override {
         Readiness out;
@@ -55,7 +55,7 @@ public:
         return out;
     }
 
-    Result<Settings> allocate(const User& user) override { return maildir::allocate(host_, anchored_, user); }
+    Result<Settings> allocate(const User& user) override { return maildir::allocate(files_, db_, user); }
 
     Result<void> release(const User& user, const Settings& allocation) override {
         return maildir::release(files_, user, allocation);
@@ -86,14 +86,6 @@ public:
         if (!acting) return std::move(acting).error();
         const std::lock_guard lock(restoring_);
         return restorer_.restore(*mailbox, place, header, message);
-    }
-
-    Result<bool> restore_mailbox(const User& user) override {
-        auto made = make_again(files_, user);
-        if (!made) return std::move(made).error();
-        const std::lock_guard lock(restoring_);
-        restorer_.settle_later(made->root.get(), *user.allocated("maildir.path"));
-        return made->anew;
     }
 
     Result<void> settle_restored() override {
@@ -137,10 +129,9 @@ private:
         return *folder ? work(**folder, terms) : Usage{};
     }
 
-    const ModuleHost host_;
     const Config& config_;
     Files& files_;
-    Anchored anchored_;
+    UserDb& db_;
     std::mutex restoring_;
     Restorer restorer_;
 };

@@ -7,7 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <ctime>
 #include <optional>
 #include <string>
 #include <utility>
@@ -124,16 +123,7 @@ Result<void> hand_over(Files& files, int fd, const std::string& path, const Owne
                             " it; else move it away");
 }
 
-// What make_mailbox() has made or found, and has not synced.
-struct Made {
-    Fd root;
-    std::string path;
-    Fd parent;
-    std::string parent_path;
-    bool anew;  // anything of it was missing
-};
-
-Result<Made> make_mailbox(Files& files, const User& user, const std::string& path, const std::optional<Owner>& owner) {
+Result<void> make_mailbox(Files& files, const User& user, const std::string& path, const std::optional<Owner>& owner) {
     const Split at = split(path);
     auto parent = files.make_path(at.parent, kParentMode);
     if (!parent) return std::move(parent).error();
@@ -143,83 +133,39 @@ Result<Made> make_mailbox(Files& files, const User& user, const std::string& pat
     if (!made) return std::move(made).error();
     auto root = files.open_dir(above, at.leaf);
     if (!root) return std::move(root).error();
-    Mailbox mailbox{path, {}, *std::move(root), owner, mode, user.settings().mode("maildir.file-mode"), {}};
+    const Mailbox mailbox{path, {}, *std::move(root), owner, mode, user.settings().mode("maildir.file-mode"), {}};
     if (owner) {
         auto given = hand_over(files, mailbox.root.get(), path, *owner);
-        if (!given) return std::move(given).error();
+        if (!given) return given;
     }
-    auto acting = ActAs::begin(owner);
-    if (!acting) return std::move(acting).error();
-    const bool counted = *made && begin_books(files, mailbox, terms_of(user, folder_rules(user.settings()), {}));
-    bool all_made = true;
-    bool any_made = *made;
-    // Last cur, because a directory counts as a folder when it has one.
-    for (const char* name : {"tmp", "new", "cur"}) {
-        auto inside = files.make_dir(mailbox.ref(), name, mode);
-        if (!inside) return std::move(inside).error();
-        all_made = all_made && *inside;
-        any_made = any_made || *inside;
+    {
+        auto acting = ActAs::begin(owner);
+        if (!acting) return std::move(acting).error();
+        const bool counted = *made && begin_books(files, mailbox, terms_of(user, folder_rules(user.settings()), {}));
+        bool all_made = true;
+        // Last cur, because a directory counts as a folder when it has one.
+        for (const char* name : {"tmp", "new", "cur"}) {
+            auto inside = files.make_dir(mailbox.ref(), name, mode);
+            if (!inside) return std::move(inside).error();
+            all_made = all_made && *inside;
+        }
+        // Whoever was faster may have put mail there before our books began.
+        if (counted && !all_made)
+            if (auto forgotten = forget_count(files, mailbox); !forgotten) return forgotten;
     }
-    // Whoever was faster may have put mail there before our books began.
-    if (counted && !all_made)
-        if (auto forgotten = forget_count(files, mailbox); !forgotten) return std::move(forgotten).error();
-    return Made{std::move(mailbox.root), path, *std::move(parent), at.parent, any_made};
-}
-
-bool was_made_just_now(Files& files, int directory) {
-    constexpr std::int64_t kMoment = 60;  // seconds: far longer than a sync takes
-    const std::int64_t age = std::time(nullptr) - files.made(directory).value_or(0);
-    return age >= 0 && age < kMoment;
-}
-
-// Also what was there: whoever made it may have been killed before it could sync.
-Result<void> settle(const ModuleHost& host, Anchored& anchored, const User& user, const Settings& allocation,
-                    const Made& made) {
-    if (auto above = anchored.settle(host.files, made.parent.get(), made.parent_path); !above) return above;
-    const NewMailbox fresh{user, allocation, {made.root.get(), made.path}, {made.parent.get(), made.parent_path}};
-    if (host.new_mailboxes != nullptr) {
-        auto taken = host.new_mailboxes->take(fresh);
-        if (!taken) return std::move(taken).error();
-        if (*taken) return {};
+    // Also what was there: whoever made it may have been killed before it could sync.
+    for (const DirRef& dir : {mailbox.ref(), above}) {
+        auto synced = files.sync(dir.fd, dir.path);
+        if (!synced) return synced;
     }
-    for (const SyncTarget& dir : {fresh.directory, fresh.parent})
-        if (auto synced = host.files.sync(dir.fd, dir.path); !synced) return synced;
     return {};
 }
 
 }  // namespace
 
-Result<void> Anchored::settle(Files& files, int directory, const std::string& path) {
-    constexpr std::size_t kMost = 100'000;
-    struct stat st {};
-    if (::fstat(directory, &st) != 0) return system_error(errno, "cannot look at " + path);
-    const std::pair<dev_t, ino_t> id{st.st_dev, st.st_ino};
-    {
-        const std::lock_guard lock(mutex_);
-        if (known_.count(id) != 0) return {};
-    }
-    Fd above;
-    std::string name = path;
-    for (int here = directory; was_made_just_now(files, here); here = above.get()) {
-        name += "/..";
-        auto opened = files.open_dir({here, name}, "..");
-        // What we may not even open we have not made.
-        if (!opened && opened.error().sys == EACCES) break;
-        if (!opened) return std::move(opened).error();
-        above = *std::move(opened);
-        if (auto synced = files.sync(above.get(), name); !synced) return synced;
-        struct stat up {};
-        if (::fstat(above.get(), &up) != 0 || up.st_dev != st.st_dev) break;
-    }
-    const std::lock_guard lock(mutex_);
-    if (known_.size() >= kMost) known_.clear();
-    known_.insert(id);
-    return {};
-}
-
 bool gives_uids(const User& user) { return ::geteuid() == 0 && user.settings().id_range("maildir.uids").has_value(); }
 
-Result<Settings> allocate(const ModuleHost& host, Anchored& anchored, const User& user) {
+Result<Settings> allocate(Files& files, UserDb& db, const User& user) {
     Settings out;
     auto owner = owner_of(user);
     if (!owner) return std::move(owner).error();
@@ -227,7 +173,7 @@ Result<Settings> allocate(const ModuleHost& host, Anchored& anchored, const User
         out[kUidKey] = *uid;
     } else if (gives_uids(user)) {
         // First the number, which the database keeps for this user even if we are killed before the record says so.
-        auto number = host.db.own_number(kUidKey, user.name(), *user.settings().id_range("maildir.uids"));
+        auto number = db.own_number(kUidKey, user.name(), *user.settings().id_range("maildir.uids"));
         if (!number) return std::move(number).error();
         auto group = group_for(user, *number);
         if (!group) return std::move(group).error();
@@ -235,24 +181,15 @@ Result<Settings> allocate(const ModuleHost& host, Anchored& anchored, const User
         out[kUidKey] = std::to_string(*number);
     }
     const std::string* named = user.allocated(kPathKey);
-    auto path = named != nullptr ? Result<std::string>(*named) : choose(host.files, user);
+    auto path = named != nullptr ? Result<std::string>(*named) : choose(files, user);
     if (!path) return std::move(path).error();
     if (!path->starts_with('/') || path->ends_with('/'))
         return config_error(std::string(kPathKey) + " '" + *path + "' of " + user.name(),
                             "not an absolute path of a directory", "begin it with a slash and end it without");
-    const auto made = make_mailbox(host.files, user, *path, *owner);
-    if (!made) return made.error();
-    out[kPathKey] = *std::move(path);
-    if (auto settled = settle(host, anchored, user, out, *made); !settled) return std::move(settled).error();
-    return out;
-}
-
-Result<Remade> make_again(Files& files, const User& user) {
-    auto owner = owner_of(user);
-    if (!owner) return std::move(owner).error();
-    auto made = make_mailbox(files, user, *user.allocated(kPathKey), *owner);
+    auto made = make_mailbox(files, user, *path, *owner);
     if (!made) return std::move(made).error();
-    return Remade{std::move(made->root), made->anew};
+    out[kPathKey] = *std::move(path);
+    return out;
 }
 
 Result<void> release(Files& files, const User& user, const Settings& allocation) {

@@ -131,7 +131,11 @@ Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_
     if (!place) return std::move(place).error();
     // Before the mailbox is listed, since it changes the mailbox.
     if (auto forgotten = forget_counts(files_, mailbox, place->folder); !forgotten) return std::move(forgotten).error();
-    settle_later(mailbox.root.get(), mailbox.path);
+    Volume& volume = volumes_[mailbox.state.st_dev];
+    if (!volume.directory) {
+        volume.directory.reset(::fcntl(mailbox.root.get(), F_DUPFD_CLOEXEC, 0));
+        volume.path = mailbox.path;
+    }
     auto spot = find(mailbox, *place);
     if (!spot) return std::move(spot).error();
     std::optional<Home> home;
@@ -148,15 +152,6 @@ Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_
     if (!home)
         index_.add(files_, mailbox, {place->folder.empty() ? "" : folder_directory(place->folder), "new", place->name});
     return true;
-}
-
-void Restorer::settle_later(int directory, const std::string& path) {
-    struct stat st {};
-    if (::fstat(directory, &st) != 0) return;
-    Volume& volume = volumes_[st.st_dev];
-    if (volume.directory) return;
-    volume.directory.reset(::fcntl(directory, F_DUPFD_CLOEXEC, 0));
-    volume.path = path;
 }
 
 Result<void> Restorer::settle() {

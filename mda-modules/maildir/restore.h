@@ -36,8 +36,6 @@ public:
     // owner.
     Result<bool> restore(const Mailbox& mailbox, const std::string& place, const std::string& header,
                          const Message& message);
-    // Has settle() sync the volume that a directory lies on.
-    void settle_later(int directory, const std::string& path);
     // Everything that restore() found or put is on the disk.
     Result<void> settle();
 

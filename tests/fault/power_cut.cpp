@@ -7,9 +7,9 @@
 // every acknowledged message against what is in the store: none may be lost, torn or doubled, and none may have been
 // acknowledged after the cut. The user database lies beside the file system that is cut, or on it, in turn.
 //   --journal  with delivery.durability = journal; the journal lies where the user database does
-//   --no-sync  syncs of `files`, of `directories` or `all` are left out, or new `mailboxes` do not get into the
-//              journal: ends with the first promise that is broken, and succeeds if one is, for a test that cannot fail
-//              proves nothing
+//   --no-sync  syncs of `files`, of `directories` or `all` are left out: succeeds if a promise is broken then, for a
+//   test
+//              that cannot fail proves nothing
 // Exit status: 0; 1 if a promise was broken; 77 if it cannot run here, with the reason.
 #include "loop_volume.h"
 #include "numbered_mail.h"
@@ -61,10 +61,9 @@ void must(const Result<void>& result) {
     if (!result) throw std::runtime_error(result.error().text());
 }
 
-// Forgets to sync `files`, `directories` or `all`, or to journal new `mailboxes`. Once dead, as the process would be
-// after a power cut, no sync ends well any more, whatever the file system makes of it in the moment of its shutdown,
-// and no journal is written: a journal or a user database on another file system than the mail must look as it did when
-// the power went.
+// Forgets to sync: `files`, `directories` or `all`. Once dead, as the process would be after a power cut, no sync ends
+// well any more, whatever the file system makes of it in the moment of its shutdown, and no journal is written: a
+// journal or a user database on another file system than the mail must look as it did when the power went.
 class TestFiles : public Files {
 public:
     explicit TestFiles(std::string forgets) : forgets_(std::move(forgets)) {}
@@ -77,7 +76,6 @@ public:
     Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path) override {
         return dead ? alive(path, {}) : Files::write_at(fd, offset, data, path);
     }
-    bool forgets_mailboxes() const { return forgets_ == "mailboxes"; }
     std::atomic<bool> dead{false};
 
 private:
@@ -89,15 +87,15 @@ private:
 };
 
 // All that delivers mail: what Instance sets up, with Files of our choice.
-class Post : private NewMailboxes {
+class Post {
 public:
     // `journal`: its directory; empty: each delivery is synced.
     Post(const std::string& work, const std::string& database, const std::string& mail, bool headers,
-         const std::string& journal, TestFiles& files)
-        : config_(configure(work, database, mail, headers)), forgets_mailboxes_(files.forgets_mailboxes()) {
+         const std::string& journal, Files& files)
+        : config_(configure(work, database, mail, headers)) {
         db_ = must(SqlUserDb::open("sqlite:" + database, SqlUserDb::Missing::create, std::chrono::seconds(10)));
         const std::string modules(config_.text("store.modules"));
-        const ModuleHost host{config_, files, *db_, this};
+        const ModuleHost host{config_, files, *db_};
         mda_ = must(make_mda(*must(load_module(modules, ModuleKind::mda, config_.text("store.mda"))), host));
         creator_ =
             must(make_creator(*must(load_module(modules, ModuleKind::creator, config_.text("store.creator"))), host));
@@ -120,10 +118,6 @@ public:
     MailStore& store() { return *store_; }
 
 private:
-    Result<bool> take(const NewMailbox& made) override {
-        if (!durability_) return false;
-        return forgets_mailboxes_ ? true : durability_->take(made);
-    }
     static Config configure(const std::string& work, const std::string& database, const std::string& mail,
                             bool headers) {
         const std::string conf = work + "/roost.conf";
@@ -136,7 +130,6 @@ private:
     }
 
     Config config_;
-    const bool forgets_mailboxes_;
     std::unique_ptr<SqlUserDb> db_;
     std::unique_ptr<Mda> mda_;
     std::unique_ptr<Creator> creator_;
@@ -370,7 +363,7 @@ Tally run_cut(const std::string& work, LoopVolume& volume, const Cut& cut, TestF
         load->run(random);
     }
     volume.recover();
-    TestFiles sound("");
+    Files sound;
     Post post(work, database, mail, cut.headers, journal, sound);
     Tally tally = compare(*load, mail, cut.round);
     tally.stuck = stuck(post, users, cut.round);
@@ -392,7 +385,7 @@ int run(const std::string& work, unsigned cuts, bool journal, const std::string&
     unsigned broken = 0;
     {
         LoopVolume volumes[] = {{work, "ext4"}, {work, "xfs"}};
-        for (unsigned i = 0; i < cuts && (no_sync.empty() || broken == 0); ++i) {
+        for (unsigned i = 0; i < cuts; ++i) {
             LoopVolume& volume = volumes[i % 2];
             const Cut cut{i, (i / 2) % 2 == 1, (i / 4) % 2 == 1, journal, (i / 8) % 2 == 1};
             Tally tally = run_cut(work, volume, cut, files, random);
@@ -417,10 +410,10 @@ int main(int argc, char** argv) {
     const auto journal = std::find(args.begin(), args.end(), "--journal");
     const bool journaled = journal != args.end();
     if (journaled) args.erase(journal);
-    const std::set<std::string> which{"files", "directories", "all", "mailboxes"};
+    const std::set<std::string> which{"files", "directories", "all"};
     const bool no_sync = args.size() == 4 && args[2] == "--no-sync" && which.count(args[3]) == 1;
     if (args.size() != 2 && !no_sync) {
-        std::cerr << "usage: roost-power-cut DIR CUTS [--journal] [--no-sync files|directories|all|mailboxes]\n";
+        std::cerr << "usage: roost-power-cut DIR CUTS [--journal] [--no-sync files|directories|all]\n";
         return 64;
     }
     try {

@@ -36,7 +36,7 @@ Site::Site(const std::vector<std::string>& settings) {
     Schema schema;
     must(schema.add(info->settings));
     config_ = std::make_unique<Config>(must(Config::make(must(ConfigFile::read(conf, all)), std::move(schema))));
-    mda_ = must(make_mda(*info, {*config_, files_, db_, this}));
+    mda_ = must(make_mda(*info, {*config_, files_, db_}));
     durability_ = make_fsync_durability(files_);
 }
 

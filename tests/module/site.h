@@ -31,13 +31,13 @@ namespace roost::test {
 
 // The module is the one that ROOST_MODULE names (maildir without it). The directory goes with the Site. What a test
 // asks for and does not get ends the test.
-class Site : private NewMailboxes {
+class Site {
 public:
     // `settings`: more "key=value" for roost.conf, in which "%DIR%" stands for the private directory.
     explicit Site(const std::vector<std::string>& settings = {});
     Site(const Site&) = delete;
     Site& operator=(const Site&) = delete;
-    ~Site() override;
+    ~Site();
 
     Mda& mda() { return *mda_; }
     FaultyFiles& files() { return files_; }
@@ -71,8 +71,6 @@ public:
     std::vector<std::string> messages(const User& user, const Folder& folder = {});
 
 private:
-    Result<bool> take(const NewMailbox& made) override { return durability_->take(made); }
-
     std::string module_;
     std::string dir_;
     std::string mail_;

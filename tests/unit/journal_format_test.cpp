@@ -65,26 +65,6 @@ TEST_CASE("journal: what is written is read again") {
     CHECK(found.records[2].deliveries->message.empty());
 }
 
-TEST_CASE("journal: a mailbox that was made is read again") {
-    const Mailbox made{"a@x", {{"maildir.path", "/mail/x/a"}, {"maildir.uid", "5000"}}, "/mail/x", 1ULL << 40U};
-    std::string record;
-    RecordWriter writer(record);
-    writer.mailbox(made);
-    writer.end();
-    seal(record, 9);
-    const Scan found = scan(segment_of(9, {record, deliveries(9, kOne, "x")}));
-    REQUIRE(found.records.size() == 2);
-    CHECK_FALSE(found.damaged);
-    CHECK_FALSE(found.records[0].deliveries);
-    CHECK_FALSE(found.records[0].cancel);
-    REQUIRE(found.records[0].mailbox);
-    CHECK(found.records[0].mailbox->user == made.user);
-    CHECK(found.records[0].mailbox->allocation == made.allocation);
-    CHECK(found.records[0].mailbox->parent == made.parent);
-    CHECK(found.records[0].mailbox->parent_inode == made.parent_inode);
-    CHECK_FALSE(found.records[1].mailbox);
-}
-
 TEST_CASE("journal: the log ends where a write was cut short, wherever that was") {
     const std::string first = deliveries(3, kOne, "first");
     const std::string last = deliveries(3, kOne, "last, cut short");
