@@ -61,9 +61,9 @@ public:
     static Result<Journal> open(Files& files, JournalPlan plan);
 
     // Looks for every delivery that the segments hold, and has the module bring back what is missing or torn; then
-    // frees the segments. A damaged one, or one that was cut short, is kept as damaged-N; one with something that could
-    // not be brought back as kept-N, and read again at the next start. To be called before anything else is delivered.
-    // Logs what it does.
+    // frees the segments. A damaged one, or one that was cut short, is kept as damaged-N; what could not be brought
+    // back is kept in kept-N, a segment of its own, and looked for again at the next start. To be called before
+    // anything else is delivered. Logs what it does.
     Result<JournalRecovery> recover(const Config& config, UserDb& db, Mda& mda);
 
     // Allocates the segments and begins. After recover(). What is made makes a last checkpoint when it is destroyed.

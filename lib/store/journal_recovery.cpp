@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -73,6 +74,112 @@ Result<std::string> put_aside(Files& files, DirRef dir, const std::string& name,
     }
 }
 
+// What became of a delivery.
+enum class Fate { there, restored, orphan };
+
+struct Store {
+    const Config& config;
+    UserDb& db;
+    Mda& mda;
+};
+
+// `kept`: an earlier start could not bring it back.
+Result<Fate> bring_back(const Store& store, const journal::Entry& entry, const Message& message, bool kept) {
+    auto record = store.db.find(entry.user);
+    if (!record) return std::move(record).error();
+    if (!*record) return Fate::orphan;
+    if (!(*record)->allocation) {
+        // Another user of the same name, or one whose mailbox was given up as lost since.
+        if (!kept) return Fate::orphan;
+        return Error{Outcome::trouble, "mail of " + entry.user, "the user has no mailbox any more",
+                     "make one: roost user allocate " + entry.user + "; then start roostd again", 0};
+    }
+    auto user = User::make(store.config, **std::move(record));
+    if (!user) return std::move(user).error();
+    auto restored = store.mda.restore(*user, entry.place, entry.header, message);
+    if (!restored) return std::move(restored).error();
+    return *restored ? Fate::restored : Fate::there;
+}
+
+// A delivery in a segment: the offset of its record, and which one it is there.
+using Position = std::pair<std::uint64_t, std::uint32_t>;
+
+// What was found out about the deliveries of a segment.
+struct Looked {
+    std::size_t held = 0;       // how many there are
+    std::set<Position> failed;  // those that could not be brought back
+};
+
+void tell(const std::string& text) { log(LogLevel::error, "journal: " + text); }
+
+Looked look_for(const Store& store, const journal::Scan& scan, const std::set<journal::Cancel>& cancelled, bool kept,
+                JournalRecovery& total) {
+    Looked out;
+    std::set<Position> wanted;
+    for (const journal::Record& record : scan.records) {
+        if (!record.deliveries) continue;
+        const Message message = Message::from_text(std::string(record.deliveries->message));
+        for (std::uint32_t i = 0; i < record.deliveries->entries.size(); ++i) {
+            ++out.held;
+            if (cancelled.count({scan.state.generation, record.offset, i}) != 0) continue;
+            ++total.deliveries;
+            wanted.emplace(record.offset, i);
+            const auto fate = bring_back(store, record.deliveries->entries[i], message, kept);
+            if (!fate) {
+                tell(fate.error().text());
+                out.failed.emplace(record.offset, i);
+            } else if (*fate == Fate::restored) {
+                ++total.restored;
+            } else if (*fate == Fate::orphan) {
+                ++total.orphans;
+            }
+        }
+    }
+    if (auto settled = store.mda.settle_restored(); !settled) {
+        tell(settled.error().text());
+        out.failed = std::move(wanted);
+    }
+    return out;
+}
+
+// A segment of that generation with these deliveries of another one alone.
+std::string extract(const journal::Scan& scan, const std::set<Position>& wanted, std::uint64_t generation) {
+    std::string out = journal::first_block({generation, true});
+    for (const journal::Record& record : scan.records) {
+        if (!record.deliveries) continue;
+        std::vector<const journal::Entry*> entries;
+        for (std::uint32_t i = 0; i < record.deliveries->entries.size(); ++i)
+            if (wanted.count({record.offset, i}) != 0) entries.push_back(&record.deliveries->entries[i]);
+        if (entries.empty()) continue;
+        std::string text;
+        journal::RecordWriter writer(text);
+        writer.deliveries(entries.size());
+        for (const journal::Entry* entry : entries) writer.entry(entry->user, entry->place, entry->header);
+        writer.message_size(record.deliveries->message.size());
+        writer.message_bytes(record.deliveries->message);
+        writer.end();
+        journal::seal(text, generation);
+        out += text;
+    }
+    return out;
+}
+
+// Writes a segment of the deliveries that could not be brought back, whole or not at all. Returns its name.
+Result<std::string> write_kept(Files& files, DirRef dir, const std::string& bytes, std::uint64_t generation) {
+    const std::string name = "unfinished";
+    const std::string path = std::string(dir.path) + "/" + name;
+    auto file = files.open(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (!file) return std::move(file).error();
+    auto done = files.write(file->get(), bytes, path);
+    if (done) done = files.sync(file->get(), path);
+    Result<std::string> kept = std::string();
+    if (done) kept = put_aside(files, dir, name, "kept-" + std::to_string(generation));
+    if (done && kept) done = files.sync(dir.fd, dir.path);
+    if (!done) kept = std::move(done).error();
+    if (!kept) static_cast<void>(files.unlink(dir, name));
+    return kept;
+}
+
 }  // namespace
 
 Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& mda) {
@@ -96,66 +203,45 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
     for (unsigned i = 0; used && i < plan_.segments; ++i) {
         const std::string name = "segment-" + std::to_string(i);
         if (std::find(names->begin(), names->end(), name) != names->end()) continue;
-        log(LogLevel::error,
-            "journal: " + plan_.dir + "/" + name + " is missing: mail that was nowhere else yet is lost with it");
+        tell(plan_.dir + "/" + name + " is missing: mail that was nowhere else yet is lost with it");
     }
-    for (const auto& [generation, name] : by_generation) {
+    for (const auto& numbered : by_generation) {
+        const std::string& name = numbered.second;
         // Once more, so that there is never more than one of them in memory.
         auto found = read_segment(files_, dir, name);
         if (!found) return std::move(found).error();
-        const Found& segment = *found;
-        const journal::Scan& scan = segment.scan;
+        const journal::Scan& scan = found->scan;
         // What was cut off may have been mail, unless there never was any.
-        const bool cut = segment.name.starts_with("segment-") && used && !plan_.can_be(segment.size) &&
-                         (scan.state.in_use || segment.size < plan_.segment_size);
+        const bool cut = name.starts_with("segment-") && used && !plan_.can_be(found->size) &&
+                         (scan.state.in_use || found->size < plan_.segment_size);
         const bool damaged = scan.damaged || cut;
         if (!scan.state.in_use && !damaged) continue;
-        bool failed = false;
-        for (const journal::Record& record : scan.records) {
-            if (!record.deliveries) continue;
-            const Message message = Message::from_text(std::string(record.deliveries->message));
-            std::uint32_t index = 0;
-            for (const journal::Entry& entry : record.deliveries->entries) {
-                if (cancelled.count({scan.state.generation, record.offset, index++}) != 0) continue;
-                ++total.deliveries;
-                auto user = db.find(entry.user);
-                // One without a mailbox is another one of the same name.
-                if (user && (!*user || !(*user)->allocation)) {
-                    ++total.orphans;
-                    continue;
-                }
-                auto made = user ? User::make(config, **std::move(user)) : Result<User>(std::move(user).error());
-                auto restored = made ? mda.restore(*made, entry.place, entry.header, message)
-                                     : Result<bool>(std::move(made).error());
-                if (!restored) {
-                    log(LogLevel::error, "journal: " + restored.error().text());
-                    failed = true;
-                } else if (*restored) {
-                    ++total.restored;
-                }
-            }
-        }
-        if (auto settled = mda.settle_restored(); !settled) {
-            log(LogLevel::error, "journal: " + settled.error().text());
-            failed = true;
-        }
+        const bool kept_before = name.starts_with("kept-");
+        const Looked looked = look_for({config, db, mda}, scan, cancelled, kept_before, total);
         // What is not understood, or could not be brought back, is kept; all else is done with.
         const std::string number =
             std::to_string(scan.state.in_use ? scan.state.generation : static_cast<std::uint64_t>(std::time(nullptr)));
+        const std::string path = plan_.dir + "/" + name;
+        const std::string failed = path + " holds mail that could not be brought back: it is kept as ";
+        bool whole = !looked.failed.empty();
+        if (whole && (damaged || looked.failed.size() < looked.held)) {
+            // By itself: what is done with may be deleted by its user before the next start looks for it again.
+            ++generation_;
+            auto kept = write_kept(files_, dir, extract(scan, looked.failed, generation_), generation_);
+            whole = !kept;
+            if (kept) ++total.kept;
+            tell(kept ? failed + *kept : kept.error().text());
+        }
         Result<void> done;
-        if (failed || damaged) {
-            ++total.kept;
-            auto kept = put_aside(files_, dir, segment.name, (failed ? "kept-" : "damaged-") + number);
+        if (whole || damaged) {
+            auto kept = put_aside(files_, dir, name, (whole ? "kept-" : "damaged-") + number);
             if (!kept) return std::move(kept).error();
-            log(LogLevel::error, "journal: " + plan_.dir + "/" + segment.name +
-                                     (failed ? " holds mail that could not be brought back: it is kept as "
-                                             : " is damaged: what can be read was brought back; it is kept as ") +
-                                     *kept);
-        } else if (segment.name.starts_with("kept-")) {
-            done = files_.unlink(dir, segment.name);
+            ++total.kept;
+            tell((whole ? failed : path + " is damaged: what can be read was brought back; it is kept as ") + *kept);
+        } else if (kept_before) {
+            done = files_.unlink(dir, name);
         } else {
-            auto file = files_.open(dir, segment.name, O_WRONLY);
-            const std::string path = plan_.dir + "/" + segment.name;
+            auto file = files_.open(dir, name, O_WRONLY);
             if (!file) return std::move(file).error();
             done = files_.write_at(file->get(), 0, journal::first_block({scan.state.generation, false}), path);
             if (done) done = files_.sync_data(file->get(), path);

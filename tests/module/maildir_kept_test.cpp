@@ -1,0 +1,147 @@
+// What recovery cannot bring back is kept, and nothing else.
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "journal_desk.h"
+#include "maildir_reader.h"
+
+using namespace roost;
+using namespace roost::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<std::string> files_in(const std::string& dir, const std::string& prefix) {
+    std::vector<std::string> out;
+    for (const auto& entry : fs::directory_iterator(dir))
+        if (entry.path().filename().string().starts_with(prefix)) out.push_back(entry.path());
+    return out;
+}
+
+// A journal in which mail for Alice and Bob is, as a crash left it; Bob's mailbox is away.
+struct Crash {
+    Site site;
+    Desk desk{site};
+    User alice = site.with_mailbox("alice@x");
+    User bob = site.with_mailbox("bob@x");
+    std::string alices;
+    std::string dir;
+    fs::path aside = site.dir() + "/aside";
+
+    Crash() {
+        site.restart(desk.open());
+        alices = site.delivered(alice, "to alice\n").path;
+        fs::remove(site.delivered(bob, "to bob\n").path);
+        dir = desk.crashed();
+        site.restart();
+        fs::rename(root_of(bob), aside);
+    }
+    void bring_back_mailbox() { fs::rename(aside, root_of(bob)); }
+};
+
+}  // namespace
+
+TEST_CASE("kept: mail that was brought back does not come again while other mail is kept", "[maildir]") {
+    Crash crash;
+    fs::remove(crash.alices);
+    JournalRecovery found = crash.desk.recover(crash.dir);
+    CHECK(found.restored == 1);
+    CHECK(found.kept == 1);
+    const auto kept = files_in(crash.dir, "kept-");
+    REQUIRE(kept.size() == 1);
+    CHECK(MaildirReader::contents(kept.front()).find("to alice") == std::string::npos);
+    fs::remove(crash.alices);  // by Alice
+    found = crash.desk.recover(crash.dir);
+    CHECK(found.deliveries == 1);
+    CHECK(found.restored == 0);
+    CHECK(files_in(crash.dir, "kept-") == kept);
+    crash.bring_back_mailbox();
+    CHECK(crash.desk.recover(crash.dir).restored == 1);
+    CHECK(crash.site.messages(crash.alice).empty());
+    CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+    CHECK(files_in(crash.dir, "kept-").empty());
+    CHECK(files_in(crash.dir, "unfinished").empty());
+    CHECK(crash.desk.recover(crash.dir).deliveries == 0);
+}
+
+TEST_CASE("kept: mail of a user whose mailbox was given up waits for a new one", "[maildir]") {
+    Crash crash;
+    CHECK(crash.desk.recover(crash.dir).kept == 1);
+    crash.site.db().records.at("bob@x").allocation.reset();
+    JournalRecovery found = crash.desk.recover(crash.dir);
+    CHECK(found.kept == 1);
+    CHECK(found.orphans == 0);
+    const User bob = crash.site.with_mailbox("bob@x");
+    CHECK(crash.desk.recover(crash.dir).restored == 1);
+    CHECK(crash.site.messages(bob) == std::vector<std::string>{"to bob\n"});
+    CHECK(files_in(crash.dir, "kept-").empty());
+}
+
+TEST_CASE("kept: mail of a user who is gone is let go", "[maildir]") {
+    Crash crash;
+    CHECK(crash.desk.recover(crash.dir).kept == 1);
+    crash.site.db().records.erase("bob@x");
+    const JournalRecovery found = crash.desk.recover(crash.dir);
+    CHECK(found.orphans == 1);
+    CHECK(found.kept == 0);
+    CHECK(files_in(crash.dir, "kept-").empty());
+}
+
+TEST_CASE("kept: a damaged segment stays whole beside what could not be brought back", "[maildir]") {
+    Crash crash;
+    const std::string segment = crash.dir + "/segment-0";
+    flip_octet(segment, count_of(segment, "to alice\n"));
+    const std::string damaged = MaildirReader::contents(segment);
+    CHECK(crash.desk.recover(crash.dir).kept == 2);
+    REQUIRE(files_in(crash.dir, "damaged-").size() == 1);
+    CHECK(MaildirReader::contents(files_in(crash.dir, "damaged-").front()) == damaged);
+    crash.bring_back_mailbox();
+    CHECK(crash.desk.recover(crash.dir).restored == 1);
+    CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+    CHECK(files_in(crash.dir, "kept-").empty());
+    CHECK(files_in(crash.dir, "damaged-").size() == 1);
+}
+
+TEST_CASE("kept: the whole segment is, where there is no room to write a part of it", "[maildir]") {
+    Crash crash;
+    const std::string operation = GENERATE("open", "write", "sync", "rename_new");
+    CAPTURE(operation);
+    crash.site.files().before = [&](std::string_view what, const std::string& name, DirRef) {
+        return what == operation && (name.find("unfinished") != std::string::npos || name.starts_with("kept-2"))
+                   ? ENOSPC
+                   : 0;
+    };
+    CHECK(crash.desk.recover(crash.dir).kept == 1);
+    crash.site.files().before = nullptr;
+    CHECK(files_in(crash.dir, "unfinished").empty());
+    CHECK(files_in(crash.dir, "segment-0").empty());
+    REQUIRE(files_in(crash.dir, "kept-").size() == 1);
+    crash.bring_back_mailbox();
+    CHECK(crash.desk.recover(crash.dir).restored == 1);
+    CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+}
+
+TEST_CASE("kept: what was not acknowledged is not", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    site.files().before = [](std::string_view operation, const std::string&, DirRef) {
+        return operation == "rename_new" ? EIO : 0;
+    };
+    CHECK_FALSE(site.deliver(alice, "refused\n"));
+    site.files().before = nullptr;
+    fs::remove(site.delivered(alice, "taken\n").path);
+    const std::string crashed = desk.crashed();
+    site.restart();
+    const std::string aside = site.dir() + "/aside";
+    fs::rename(root_of(alice), aside);
+    CHECK(desk.recover(crashed).kept == 1);
+    CHECK(desk.recover(crashed).kept == 1);
+    fs::rename(aside, root_of(alice));
+    CHECK(desk.recover(crashed).restored == 1);
+    CHECK(site.messages(alice) == std::vector<std::string>{"taken\n"});
+}
