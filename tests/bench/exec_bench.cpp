@@ -1,6 +1,6 @@
 // Times whole commands against each other: each round runs every command, in an order drawn anew, so that whatever else
-// the machine does meets all of them alike. Each runs twice in a row, and the second run counts: a server runs one command
-// again and again, and does not find its caches full of another's.
+// the machine does meets all of them alike. Each runs twice in a row, and the second run counts: a server runs one
+// command again and again, and does not find its caches full of another's.
 //
 //   roost-bench-exec ROUNDS MESSAGE NAME COMMAND [ARG...] [-- NAME COMMAND [ARG...]]...
 //
