@@ -149,17 +149,15 @@ constexpr Setting kCore[] = {
     {"lmtp.max-connections", Kind::positive, "2000", Level::file,
      "How many connections there may be at a time; the next one is told 421 4.3.2 and closed."},
     {"lmtp.max-recipients", Kind::positive, "1000", Level::file,
-     "How many recipients a message may have; the next one is told 452 4.5.3, and the client sends it "
-     "again for them."},
+     "How many recipients a message may have; the next one is told 452 4.5.3, and the client sends it again for them."},
     {"lmtp.max-errors", Kind::positive, "20", Level::file,
-     "How many refused commands without a delivery in between end a session: the last of them is told "
-     "421 4.7.0."},
+     "How many refused commands without a delivery in between end a session: the last of them is told 421 4.7.0."},
     {"lmtp.max-message", Kind::size, "unlimited", Level::file,
      "The largest message to take, offered as SIZE; a larger one is told 552 5.3.4 at MAIL or 552 5.2.3 after the "
      "data. 0 is unlimited, too. quota.message limits single users."},
     {"lmtp.user-concurrency", Kind::positive, "20", Level::file,
-     "How many messages for one user may be under way at a time, from RCPT to the verdict; the next one is "
-     "told 451 4.3.0 and comes again later. With less than the MTA opens at once (Postfix: 20, "
+     "How many messages for one user may be under way at a time, from RCPT to the verdict; the next one is told "
+     "451 4.3.0 and comes again later. With less than the MTA opens at once (Postfix: 20, "
      "lmtp_destination_concurrency_limit), a burst for one user waits in the MTA's queue."},
     {"lmtp.idle-timeout", Kind::duration, "5m", Level::file,
      "How long to wait for a client's next command, or for more of a message, before it is told 421 4.4.2."},
@@ -189,8 +187,8 @@ constexpr Setting kCore[] = {
      "be an alias that Postfix knows. reject: it is refused with 550 5.1.1 or 550 5.2.1.",
      "dunno reject"},
     {"policy.max-connections", Kind::positive, "1000", Level::file,
-     "How many connections to the policy service there may be at a time; the next one is closed "
-     "unanswered, and Postfix defers. Each of its smtpd processes keeps one."},
+     "How many connections to the policy service there may be at a time; the next one is closed unanswered, and "
+     "Postfix defers. Each of its smtpd processes keeps one."},
     {"policy.idle-timeout", Kind::duration, "10m", Level::file,
      "How long to wait for a request to the policy service before the connection is closed. Postfix closes its own "
      "after smtpd_policy_service_max_idle, 300s."},

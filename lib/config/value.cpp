@@ -184,36 +184,26 @@ Result<void> check_pattern(std::string_view text) {
     return {};
 }
 
-Result<void> check_positive(std::string_view text) {
-    auto count = parse_count(text);
-    if (!count) return std::move(count).error();
-    if (*count == 0U) return bad_value(text, "1 at least: write a whole number, or unlimited");
-    return {};
-}
-
-// An Error of a reader that says what it is about itself: who gives the value puts the setting in that place.
-Error with_subject(Error error) {
-    error.why = error.what + ": " + error.why;
+// Whether a reader took it. What its Error is about stays in the text: who gives the value puts the setting in that
+// place.
+template <class T>
+Result<void> status(Result<T> parsed) {
+    if (parsed) return {};
+    Error error = std::move(parsed).error();
+    if (!error.what.empty()) error.why = error.what + ": " + error.why;
     return error;
 }
 
-Result<void> check_socket(std::string_view text) {
-    auto endpoint = parse_endpoint(text);
-    if (!endpoint) return with_subject(std::move(endpoint).error());
-    return {};
-}
-
-Result<void> check_peers(std::string_view text) {
-    auto peers = PeerSet::parse(parse_words(text));
-    if (!peers) return with_subject(std::move(peers).error());
-    return {};
+Result<void> check_positive(std::string_view text) {
+    auto count = parse_count(text);
+    if (count && *count == 0U) return bad_value(text, "1 at least: write a whole number, or unlimited");
+    return status(std::move(count));
 }
 
 Result<void> check_tcp_socket(std::string_view text) {
     auto endpoint = parse_endpoint(text);
-    if (!endpoint) return with_subject(std::move(endpoint).error());
-    if (endpoint->local()) return bad_value(text, "a TCP socket: write tcp:HOST:PORT");
-    return {};
+    if (endpoint && endpoint->local()) return bad_value(text, "a TCP socket: write tcp:HOST:PORT");
+    return status(std::move(endpoint));
 }
 
 }  // namespace
@@ -221,10 +211,6 @@ Result<void> check_tcp_socket(std::string_view text) {
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text) {
     for (const char c : text)
         if (is_control(c)) return bad_value(text, "allowed: it has a control character");
-    const auto status = [](auto parsed) -> Result<void> {
-        if (!parsed) return std::move(parsed).error();
-        return {};
-    };
     switch (kind) {
         case Kind::text:
         case Kind::words:
@@ -259,12 +245,12 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             return status(parse_room(text));
         case Kind::sockets:
             for (const std::string& word : parse_words(text))
-                if (auto checked = check_socket(word); !checked) return checked;
+                if (auto checked = status(parse_endpoint(word)); !checked) return checked;
             return {};
         case Kind::tcp_socket:
             return text.empty() ? Result<void>() : check_tcp_socket(text);
         case Kind::peers:
-            return check_peers(text);
+            return status(PeerSet::parse(parse_words(text)));
         case Kind::choice:
             break;
     }

@@ -164,9 +164,11 @@ std::string extract(const journal::Scan& scan, const std::set<Position>& wanted,
     return out;
 }
 
+constexpr const char* kUnfinished = "unfinished";
+
 // Writes a segment of the deliveries that could not be brought back, whole or not at all. Returns its name.
 Result<std::string> write_kept(Files& files, DirRef dir, const std::string& bytes, std::uint64_t generation) {
-    const std::string name = "unfinished";
+    const std::string name = kUnfinished;
     const std::string path = std::string(dir.path) + "/" + name;
     auto file = files.open(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (!file) return std::move(file).error();
@@ -199,6 +201,8 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         by_generation.emplace(found->scan.state.generation, name);
     }
 
+    // What a crash during recovery left; its deliveries are still where they were.
+    if (auto gone = files_.unlink(dir, kUnfinished); !gone) return std::move(gone).error();
     JournalRecovery total;
     for (unsigned i = 0; used && i < plan_.segments; ++i) {
         const std::string name = "segment-" + std::to_string(i);

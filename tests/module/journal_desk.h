@@ -1,6 +1,7 @@
 // A journal beside the mailboxes of a Site.
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -48,6 +49,15 @@ private:
     std::uint64_t largest_;
     int crashes_ = 0;
 };
+
+// A delivery that fails when it is to become visible, after it was journaled.
+inline void deliver_in_vain(Site& site, const User& user, const std::string& message) {
+    site.files().before = [](std::string_view operation, const std::string&, DirRef) {
+        return operation == "rename_new" ? EIO : 0;
+    };
+    CHECK_FALSE(site.deliver(user, message));
+    site.files().before = nullptr;
+}
 
 // Changes one octet of a file.
 inline void flip_octet(const std::string& path, std::size_t at) {

@@ -124,16 +124,21 @@ TEST_CASE("kept: the whole segment is, where there is no room to write a part of
     CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
 }
 
+TEST_CASE("kept: what a start that was killed has not finished is gone after the next", "[maildir]") {
+    Crash crash;
+    crash.bring_back_mailbox();
+    put(crash.dir + "/unfinished", "half of it");
+    CHECK(crash.desk.recover(crash.dir).kept == 0);
+    CHECK(files_in(crash.dir, "unfinished").empty());
+    CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+}
+
 TEST_CASE("kept: what was not acknowledged is not", "[maildir]") {
     Site site;
     Desk desk(site);
     const User alice = site.with_mailbox("alice@x");
     site.restart(desk.open());
-    site.files().before = [](std::string_view operation, const std::string&, DirRef) {
-        return operation == "rename_new" ? EIO : 0;
-    };
-    CHECK_FALSE(site.deliver(alice, "refused\n"));
-    site.files().before = nullptr;
+    deliver_in_vain(site, alice, "refused\n");
     fs::remove(site.delivered(alice, "taken\n").path);
     const std::string crashed = desk.crashed();
     site.restart();
