@@ -23,12 +23,11 @@
 #include <vector>
 
 #include "base/log.h"
+#include "store/journal_files.h"
 #include "store/journal_format.h"
 
 namespace roost {
 namespace {
-
-constexpr mode_t kFileMode = 0600;
 
 // A file system, by a directory on it.
 struct Volume {
@@ -49,18 +48,6 @@ struct Segment {
     SyncTarget target() const { return {file.get(), path}; }
 };
 
-// Room for everything from the first write on, so that no write needs the file system's own log, and none fails for
-// lack of space.
-Result<void> fill_with_zeroes(Files& files, const Segment& segment, std::uint64_t from, std::uint64_t to) {
-    constexpr std::size_t kPiece = 1024UL * 1024;
-    const std::string zeroes(kPiece, '\0');
-    for (std::uint64_t at = from; at < to; at += kPiece) {
-        const auto piece = std::string_view(zeroes).substr(0, std::min<std::uint64_t>(kPiece, to - at));
-        if (auto done = files.write_at(segment.file.get(), at, piece, segment.path); !done) return done;
-    }
-    return {};
-}
-
 // Whether the file system would hardly notice so many bytes more.
 bool has_plenty(int fd, std::uint64_t bytes) {
     struct statvfs st {};
@@ -70,18 +57,18 @@ bool has_plenty(int fd, std::uint64_t bytes) {
 Result<Segment> open_segment(Files& files, DirRef dir, const std::string& name, const JournalPlan& plan) {
     Segment out;
     out.path = std::string(dir.path) + "/" + name;
-    auto file = files.open(dir, name, O_RDWR | O_CREAT, kFileMode);
-    if (!file) return std::move(file).error();
-    out.file = *std::move(file);
+    auto file = files.open(dir, name, O_RDWR);
+    if (!file && file.error().sys != ENOENT) return std::move(file).error();
     struct stat st {};
-    if (::fstat(out.file.get(), &st) != 0) return system_error(errno, "cannot look at " + out.path);
+    if (file && ::fstat(file->get(), &st) != 0) return system_error(errno, "cannot look at " + out.path);
     out.size = static_cast<std::uint64_t>(st.st_size);
-    if (plan.can_be(out.size)) return out;
-    out.size = plan.segment_size;
-    auto made = files.truncate(out.file.get(), 0, out.path);
-    if (made) made = fill_with_zeroes(files, out, 0, out.size);
-    if (made) made = files.sync(out.file.get(), out.path);
-    if (!made) return std::move(made).error();
+    if (!file || !plan.can_be(out.size)) {
+        out.size = plan.segment_size;
+        if (auto made = journal::make_segment(files, dir, name, out.size); !made) return std::move(made).error();
+        file = files.open(dir, name, O_RDWR);
+        if (!file) return std::move(file).error();
+    }
+    out.file = *std::move(file);
     return out;
 }
 
@@ -427,7 +414,7 @@ private:
     bool grow(Segment& segment) {
         const std::uint64_t size = segment.size * 2;
         if (size > plan_.largest || !has_plenty(segment.file.get(), size)) return true;
-        if (fill_with_zeroes(files_, segment, segment.size, size)) {
+        if (journal::fill_with_zeroes(files_, segment.file.get(), segment.path, segment.size, size)) {
             segment.size = size;
         } else if (auto cut = files_.truncate(segment.file.get(), segment.size, segment.path); !cut) {
             log(LogLevel::warning, "journal: " + cut.error().text());
@@ -471,7 +458,7 @@ Result<Journal> Journal::open(Files& files, JournalPlan plan) {
     auto dir = files.make_path(out.plan_.dir, 0700);
     if (!dir) return std::move(dir).error();
     out.dir_ = *std::move(dir);
-    auto lock = files.open({out.dir_.get(), out.plan_.dir}, "lock", O_RDWR | O_CREAT, kFileMode);
+    auto lock = files.open({out.dir_.get(), out.plan_.dir}, "lock", O_RDWR | O_CREAT, journal::kFileMode);
     if (!lock) return std::move(lock).error();
     out.lock_ = *std::move(lock);
     if (::flock(out.lock_.get(), LOCK_EX | LOCK_NB) != 0) {

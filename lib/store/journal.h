@@ -39,6 +39,7 @@ struct JournalRecovery {
     std::uint64_t deliveries = 0;  // that the journal had and were looked for in the store
     std::uint64_t restored = 0;    // of them, those that a crash had lost or torn
     std::uint64_t orphans = 0;     // of users that are gone
+    std::uint64_t failed = 0;      // of them, those that could not be brought back
     std::uint64_t kept = 0;        // files that were put aside, since something in them could not be read or restored
 };
 

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "store/journal.h"
+#include "store/journal_files.h"
 #include "store/journal_format.h"
 
 namespace roost {
@@ -63,12 +64,11 @@ Result<Found> read_segment(Files& files, DirRef dir, const std::string& name) {
     return out;
 }
 
-// Puts a file aside under a name that is free, unless it has been already.
-Result<std::string> put_aside(Files& files, DirRef dir, const std::string& name, const std::string& kept) {
-    if (name.starts_with(kept)) return name;
+// Another name, a free one, for a file that is to be put aside.
+Result<std::string> link_aside(Files& files, DirRef dir, const std::string& name, const std::string& kept) {
     for (int tries = 0;; ++tries) {
         std::string to = kept + (tries == 0 ? "" : "." + std::to_string(tries));
-        auto done = files.rename_new(dir, name, dir, to);
+        auto done = files.link(dir, name, dir, to);
         if (done) return to;
         if (done.error().sys != EEXIST) return std::move(done).error();
     }
@@ -116,6 +116,7 @@ Looked look_for(const Store& store, const journal::Scan& scan, const std::set<jo
                 JournalRecovery& total) {
     Looked out;
     std::set<Position> wanted;
+    std::map<std::string, std::size_t> faults;  // a mailbox that is away is told of once, not for each of its mails
     for (const journal::Record& record : scan.records) {
         if (!record.deliveries) continue;
         const Message message = Message::from_text(std::string(record.deliveries->message));
@@ -126,7 +127,7 @@ Looked look_for(const Store& store, const journal::Scan& scan, const std::set<jo
             wanted.emplace(record.offset, i);
             const auto fate = bring_back(store, record.deliveries->entries[i], message, kept);
             if (!fate) {
-                tell(fate.error().text());
+                ++faults[fate.error().text()];
                 out.failed.emplace(record.offset, i);
             } else if (*fate == Fate::restored) {
                 ++total.restored;
@@ -135,10 +136,13 @@ Looked look_for(const Store& store, const journal::Scan& scan, const std::set<jo
             }
         }
     }
+    for (const auto& [text, count] : faults)
+        tell(text + (count > 1 ? " (" + std::to_string(count) + " deliveries)" : ""));
     if (auto settled = store.mda.settle_restored(); !settled) {
         tell(settled.error().text());
         out.failed = std::move(wanted);
     }
+    total.failed += out.failed.size();
     return out;
 }
 
@@ -164,22 +168,68 @@ std::string extract(const journal::Scan& scan, const std::set<Position>& wanted,
     return out;
 }
 
-constexpr const char* kUnfinished = "unfinished";
-
-// Writes a segment of the deliveries that could not be brought back, whole or not at all. Returns its name.
+// Writes a segment of the deliveries that could not be brought back. Returns its name.
 Result<std::string> write_kept(Files& files, DirRef dir, const std::string& bytes, std::uint64_t generation) {
-    const std::string name = kUnfinished;
-    const std::string path = std::string(dir.path) + "/" + name;
-    auto file = files.open(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (!file) return std::move(file).error();
-    auto done = files.write(file->get(), bytes, path);
-    if (done) done = files.sync(file->get(), path);
-    Result<std::string> kept = std::string();
-    if (done) kept = put_aside(files, dir, name, "kept-" + std::to_string(generation));
-    if (done && kept) done = files.sync(dir.fd, dir.path);
-    if (!done) kept = std::move(done).error();
-    if (!kept) static_cast<void>(files.unlink(dir, name));
-    return kept;
+    const std::string name = "kept-" + std::to_string(generation);
+    auto done = journal::make_file(
+        files, dir, [&](int file, std::string_view path) { return files.write(file, bytes, path); },
+        [&] { return files.rename_new(dir, journal::kUnfinished, dir, name); });
+    if (!done) return std::move(done).error();
+    return name;
+}
+
+// A journal's directory, and the highest generation in it.
+struct Room {
+    Files& files;
+    DirRef dir;
+    std::uint64_t segment_size;
+    std::uint64_t& generation;
+};
+
+bool is_kept(std::string_view name) { return name.starts_with("kept-"); }
+
+// What is not understood, or could not be brought back, is kept; all else is done with, and a segment holds nothing.
+Result<void> be_done_with(const Room& room, const Found& found, bool damaged, const Looked& looked,
+                          JournalRecovery& total) {
+    const std::string& name = found.name;
+    const std::string path = std::string(room.dir.path) + "/" + name;
+    const std::string failed = path + " holds mail that could not be brought back: it is kept as ";
+    const bool whole = !damaged && !looked.failed.empty() && looked.failed.size() == looked.held;
+    if (!whole && !looked.failed.empty()) {
+        // By itself: what is done with may be deleted by its user before the next start looks for it again.
+        const std::uint64_t generation = ++room.generation;
+        auto kept = write_kept(room.files, room.dir, extract(found.scan, looked.failed, generation), generation);
+        if (!kept) return std::move(kept).error();
+        ++total.kept;
+        tell(failed + *kept);
+    }
+    std::string aside = name;
+    const auto put_aside = [&]() -> Result<void> {
+        const auto& state = found.scan.state;
+        const std::uint64_t number = state.in_use ? state.generation : static_cast<std::uint64_t>(std::time(nullptr));
+        auto linked = link_aside(room.files, room.dir, name, (whole ? "kept-" : "damaged-") + std::to_string(number));
+        if (!linked) return std::move(linked).error();
+        aside = *std::move(linked);
+        return {};
+    };
+    Result<void> done;
+    if (is_kept(name)) {
+        if (damaged) done = put_aside();
+        if (done && !whole) done = room.files.unlink(room.dir, name);
+    } else if (damaged || whole) {
+        done = journal::make_segment(room.files, room.dir, name, room.segment_size, put_aside);
+    } else {
+        auto file = room.files.open(room.dir, name, O_WRONLY);
+        if (!file) return std::move(file).error();
+        const std::string block = journal::first_block({found.scan.state.generation, false});
+        done = room.files.write_at(file->get(), 0, block, path);
+        if (done) done = room.files.sync_data(file->get(), path);
+    }
+    if (!done || (!damaged && !whole)) return done;
+    ++total.kept;
+    const std::string damage = path + " is damaged: what can be read was brought back; it is kept as ";
+    tell((whole ? failed : damage) + aside);
+    return {};
 }
 
 }  // namespace
@@ -201,8 +251,8 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         by_generation.emplace(found->scan.state.generation, name);
     }
 
-    // What a crash during recovery left; its deliveries are still where they were.
-    if (auto gone = files_.unlink(dir, kUnfinished); !gone) return std::move(gone).error();
+    // What a crash left of a file that was being made; what it was made of is still where it was.
+    if (auto gone = files_.unlink(dir, journal::kUnfinished); !gone) return std::move(gone).error();
     JournalRecovery total;
     for (unsigned i = 0; used && i < plan_.segments; ++i) {
         const std::string name = "segment-" + std::to_string(i);
@@ -216,47 +266,26 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         if (!found) return std::move(found).error();
         const journal::Scan& scan = found->scan;
         // What was cut off may have been mail, unless there never was any.
-        const bool cut = name.starts_with("segment-") && used && !plan_.can_be(found->size) &&
+        const bool cut = !is_kept(name) && used && !plan_.can_be(found->size) &&
                          (scan.state.in_use || found->size < plan_.segment_size);
         const bool damaged = scan.damaged || cut;
-        if (!scan.state.in_use && !damaged) continue;
-        const bool kept_before = name.starts_with("kept-");
-        const Looked looked = look_for({config, db, mda}, scan, cancelled, kept_before, total);
-        // What is not understood, or could not be brought back, is kept; all else is done with.
-        const std::string number =
-            std::to_string(scan.state.in_use ? scan.state.generation : static_cast<std::uint64_t>(std::time(nullptr)));
-        const std::string path = plan_.dir + "/" + name;
-        const std::string failed = path + " holds mail that could not be brought back: it is kept as ";
-        bool whole = !looked.failed.empty();
-        if (whole && (damaged || looked.failed.size() < looked.held)) {
-            // By itself: what is done with may be deleted by its user before the next start looks for it again.
-            ++generation_;
-            auto kept = write_kept(files_, dir, extract(scan, looked.failed, generation_), generation_);
-            whole = !kept;
-            if (kept) ++total.kept;
-            tell(kept ? failed + *kept : kept.error().text());
+        if (!scan.state.in_use && !damaged) {
+            // The other name of a segment that was to be put aside when a crash came.
+            if (is_kept(name))
+                if (auto gone = files_.unlink(dir, name); !gone) return std::move(gone).error();
+            continue;
         }
-        Result<void> done;
-        if (whole || damaged) {
-            auto kept = put_aside(files_, dir, name, (whole ? "kept-" : "damaged-") + number);
-            if (!kept) return std::move(kept).error();
-            ++total.kept;
-            tell((whole ? failed : path + " is damaged: what can be read was brought back; it is kept as ") + *kept);
-        } else if (kept_before) {
-            done = files_.unlink(dir, name);
-        } else {
-            auto file = files_.open(dir, name, O_WRONLY);
-            if (!file) return std::move(file).error();
-            done = files_.write_at(file->get(), 0, journal::first_block({scan.state.generation, false}), path);
-            if (done) done = files_.sync_data(file->get(), path);
-        }
-        if (!done) return std::move(done).error();
+        const Looked looked = look_for({config, db, mda}, scan, cancelled, is_kept(name), total);
+        if (auto done = be_done_with({files_, dir, plan_.segment_size, generation_}, *found, damaged, looked, total);
+            !done)
+            return std::move(done).error();
     }
     if (auto synced = files_.sync(dir.fd, dir.path); !synced) return std::move(synced).error();
     if (total.deliveries > 0)
         log(LogLevel::info, "journal: " + std::to_string(total.deliveries) + " deliveries were looked for, " +
                                 std::to_string(total.restored) + " of them brought back, " +
-                                std::to_string(total.orphans) + " belonged to users that are gone");
+                                std::to_string(total.orphans) + " belonged to users that are gone, " +
+                                std::to_string(total.failed) + " could not be brought back");
     return total;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "journal_desk.h"
 #include "maildir_reader.h"
 
@@ -90,6 +91,27 @@ TEST_CASE("kept: mail of a user who is gone is let go", "[maildir]") {
     CHECK(files_in(crash.dir, "kept-").empty());
 }
 
+TEST_CASE("kept: a mailbox that is away is told of once, with the number of its deliveries", "[maildir]") {
+    Crash crash;
+    crash.bring_back_mailbox();
+    crash.site.restart(crash.desk.open());
+    for (int i = 0; i < 3; ++i) crash.site.delivered(crash.bob, "more to bob\n");
+    crash.dir = crash.desk.crashed();
+    crash.site.restart();
+    fs::rename(root_of(crash.bob), crash.aside);
+    const std::string log = crash.site.dir() + "/log";
+    must(open_log("test", log, LogLevel::info));
+    CHECK(crash.desk.recover(crash.dir).failed == 3);
+    must(open_log("test", "stderr", LogLevel::warning));
+    const std::string text = MaildirReader::contents(log);
+    const std::string told = "mailbox of bob@x: ";
+    CHECK(text.find(told) != std::string::npos);
+    CHECK(text.find(told) == text.rfind(told));
+    CHECK(text.find("(3 deliveries)\n") != std::string::npos);
+    CHECK(text.find("3 deliveries were looked for, 0 of them brought back, 0 belonged to users that are gone, 3 could "
+                    "not be brought back") != std::string::npos);
+}
+
 TEST_CASE("kept: a damaged segment stays whole beside what could not be brought back", "[maildir]") {
     Crash crash;
     const std::string segment = crash.dir + "/segment-0";
@@ -105,23 +127,48 @@ TEST_CASE("kept: a damaged segment stays whole beside what could not be brought 
     CHECK(files_in(crash.dir, "damaged-").size() == 1);
 }
 
-TEST_CASE("kept: the whole segment is, where there is no room to write a part of it", "[maildir]") {
+TEST_CASE("kept: whatever fails on the way, nothing is given up, and the next start does it", "[maildir]") {
     Crash crash;
-    const std::string operation = GENERATE("open", "write", "sync", "rename_new");
-    CAPTURE(operation);
-    crash.site.files().before = [&](std::string_view what, const std::string& name, DirRef) {
-        return what == operation && (name.find("unfinished") != std::string::npos || name.starts_with("kept-2"))
-                   ? ENOSPC
-                   : 0;
-    };
-    CHECK(crash.desk.recover(crash.dir).kept == 1);
-    crash.site.files().before = nullptr;
-    CHECK(files_in(crash.dir, "unfinished").empty());
-    CHECK(files_in(crash.dir, "segment-0").empty());
-    REQUIRE(files_in(crash.dir, "kept-").size() == 1);
     crash.bring_back_mailbox();
-    CHECK(crash.desk.recover(crash.dir).restored == 1);
-    CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+    const bool away = GENERATE(true, false);
+    const bool damaged = GENERATE(false, true);
+    const bool alone = GENERATE(false, true);  // nothing but Bob's mail is in the segment
+    if (alone) {
+        crash.site.restart(crash.desk.open());
+        crash.site.delivered(crash.bob, "to bob\n");
+        crash.dir = crash.desk.crashed();
+        crash.site.restart();
+    }
+    if (damaged && !alone) flip_octet(crash.dir + "/segment-0", count_of(crash.dir + "/segment-0", "to alice\n"));
+    if (damaged && alone) fs::resize_file(crash.dir + "/segment-1", kSmallSegment / 2);
+    FaultyFiles& files = crash.site.files();
+    bool fired = true;
+    for (std::size_t nth = 1; fired; ++nth) {
+        CAPTURE(away, damaged, alone, nth);
+        for (const User* user : {&crash.alice, &crash.bob})
+            for (const auto& entry : fs::directory_iterator(root_of(*user) / "new")) fs::remove(entry);
+        const std::string dir = crash.dir + "-" + std::to_string(nth);
+        fs::copy(crash.dir, dir);
+        if (away) fs::rename(root_of(crash.bob), crash.aside);
+        {
+            auto journal = must(Journal::open(files, crash.desk.plan(dir)));
+            files.arm(nth, ENOSPC);
+            static_cast<void>(journal.recover(crash.site.config(), crash.site.db(), crash.site.mda()));
+            fired = files.fired();
+            files.disarm();
+        }
+        INFO(files.failed_operation());
+        CHECK(files_in(dir, "segment-").size() == 3);
+        if (away) crash.bring_back_mailbox();
+        crash.desk.recover(dir);
+        crash.desk.recover(dir);
+        for (const std::string& segment : files_in(dir, "segment-")) CHECK(fs::file_size(segment) == kSmallSegment);
+        CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+        CHECK(crash.site.messages(crash.alice).size() == (alone || damaged ? 0 : 1));
+        CHECK(files_in(dir, "kept-").empty());
+        CHECK(files_in(dir, "unfinished").empty());
+        CHECK(files_in(dir, "damaged-").empty() == !damaged);
+    }
 }
 
 TEST_CASE("kept: what a start that was killed has not finished is gone after the next", "[maildir]") {

@@ -185,7 +185,7 @@ TEST_CASE("journal: a damaged segment is read as far as it can be and put aside"
     const JournalRecovery found = desk.recover(crashed);
     CHECK(found.kept == 1);
     CHECK(site.messages(alice) == std::vector<std::string>{"first\n", "third\n"});
-    CHECK_FALSE(fs::exists(crashed + "/segment-0"));
+    CHECK(fs::file_size(crashed + "/segment-0") == kSmallSegment);
     CHECK(std::any_of(fs::directory_iterator(crashed), fs::directory_iterator(),
                       [](const auto& entry) { return entry.path().filename().string().starts_with("damaged-"); }));
     CHECK(desk.recover(crashed).deliveries == 0);
@@ -278,4 +278,28 @@ TEST_CASE("journal: what cannot be brought back now is kept and tried again", "[
     CHECK(site.messages(alice) == std::vector<std::string>{"for alice\n"});
     CHECK(site.messages(bob) == std::vector<std::string>{"for bob\n"});
     CHECK(desk.recover(crashed).deliveries == 0);
+}
+
+TEST_CASE("journal: a start that fails leaves no segment half made", "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    site.restart(desk.open());
+    site.delivered(alice, "x\n");
+    site.restart();
+    bool fired = true;
+    for (std::size_t nth = 1; fired; ++nth) {
+        fs::remove(desk.dir() + "/segment-1");
+        {
+            auto journal = must(Journal::open(site.files(), desk.plan(desk.dir())));
+            site.files().arm(nth, ENOSPC);
+            const auto started = std::move(journal).start(std::make_shared<Doubts>());
+            fired = site.files().fired();
+            site.files().disarm();
+            CHECK(static_cast<bool>(started) != fired);
+        }
+        if (fs::exists(desk.dir() + "/segment-1")) CHECK(fs::file_size(desk.dir() + "/segment-1") == kSmallSegment);
+        CHECK_FALSE(fs::exists(desk.dir() + "/unfinished"));
+        CHECK(desk.recover(desk.dir()).kept == 0);
+    }
 }
