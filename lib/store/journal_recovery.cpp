@@ -193,21 +193,27 @@ Result<void> be_done_with(const Room& room, const Found& found, bool damaged, co
                           JournalRecovery& total) {
     const std::string& name = found.name;
     const std::string path = std::string(room.dir.path) + "/" + name;
-    const std::string failed = path + " holds mail that could not be brought back: it is kept as ";
-    const bool whole = !damaged && !looked.failed.empty() && looked.failed.size() == looked.held;
-    if (!whole && !looked.failed.empty()) {
-        // By itself: what is done with may be deleted by its user before the next start looks for it again.
-        const std::uint64_t generation = ++room.generation;
-        auto kept = write_kept(room.files, room.dir, extract(found.scan, looked.failed, generation), generation);
-        if (!kept) return std::move(kept).error();
+    const bool failed = !looked.failed.empty();
+    const bool stays = failed && is_kept(name) && !damaged && looked.failed.size() == looked.held;
+    if (failed) {
+        std::string kept = name;
+        if (!stays) {
+            // By itself: what is done with may be deleted by its user before the next start looks for it again.
+            const std::uint64_t generation = ++room.generation;
+            auto written = write_kept(room.files, room.dir, extract(found.scan, looked.failed, generation), generation);
+            if (!written) return std::move(written).error();
+            kept = *std::move(written);
+        }
         ++total.kept;
-        tell(failed + *kept);
+        tell(path + " holds mail that could not be brought back: it is kept as " + kept);
     }
-    std::string aside = name;
+    if (stays) return {};
+
+    std::string aside;
     const auto put_aside = [&]() -> Result<void> {
         const auto& state = found.scan.state;
         const std::uint64_t number = state.in_use ? state.generation : static_cast<std::uint64_t>(std::time(nullptr));
-        auto linked = link_aside(room.files, room.dir, name, (whole ? "kept-" : "damaged-") + std::to_string(number));
+        auto linked = link_aside(room.files, room.dir, name, "damaged-" + std::to_string(number));
         if (!linked) return std::move(linked).error();
         aside = *std::move(linked);
         return {};
@@ -215,8 +221,8 @@ Result<void> be_done_with(const Room& room, const Found& found, bool damaged, co
     Result<void> done;
     if (is_kept(name)) {
         if (damaged) done = put_aside();
-        if (done && !whole) done = room.files.unlink(room.dir, name);
-    } else if (damaged || whole) {
+        if (done) done = room.files.unlink(room.dir, name);
+    } else if (damaged) {
         done = journal::make_segment(room.files, room.dir, name, room.segment_size, put_aside);
     } else {
         auto file = room.files.open(room.dir, name, O_WRONLY);
@@ -225,10 +231,9 @@ Result<void> be_done_with(const Room& room, const Found& found, bool damaged, co
         done = room.files.write_at(file->get(), 0, block, path);
         if (done) done = room.files.sync_data(file->get(), path);
     }
-    if (!done || (!damaged && !whole)) return done;
+    if (!done || !damaged) return done;
     ++total.kept;
-    const std::string damage = path + " is damaged: what can be read was brought back; it is kept as ";
-    tell((whole ? failed : damage) + aside);
+    tell(path + " is damaged: what can be read was brought back; it is kept as " + aside);
     return {};
 }
 
@@ -269,12 +274,7 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         const bool cut = !is_kept(name) && used && !plan_.can_be(found->size) &&
                          (scan.state.in_use || found->size < plan_.segment_size);
         const bool damaged = scan.damaged || cut;
-        if (!scan.state.in_use && !damaged) {
-            // The other name of a segment that was to be put aside when a crash came.
-            if (is_kept(name))
-                if (auto gone = files_.unlink(dir, name); !gone) return std::move(gone).error();
-            continue;
-        }
+        if (!scan.state.in_use && !damaged) continue;
         const Looked looked = look_for({config, db, mda}, scan, cancelled, is_kept(name), total);
         if (auto done = be_done_with({files_, dir, plan_.segment_size, generation_}, *found, damaged, looked, total);
             !done)
