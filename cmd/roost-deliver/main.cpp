@@ -210,8 +210,11 @@ int deliver(const DeliverOptions& options) {
     decided = exit_code(verdicts);
     say_failures(verdicts, decided);
     limit_rest(**instance);
-    for (std::size_t i = 0; i < verdicts.size(); ++i)
-        log_verdict(envelope, envelope.recipients[i], &*message, verdicts[i], {pipe_code(verdicts[i].outcome), {}, {}});
+    for (std::size_t i = 0; i < verdicts.size(); ++i) {
+        DeliveryContext context;
+        context.code = pipe_code(verdicts[i].outcome);
+        log_verdict(envelope, envelope.recipients[i], &*message, verdicts[i], context);
+    }
     publish(**instance, verdicts);
     // The process ends now, and the kernel lets go of everything faster than destructors do; only a database that was
     // written to, for a new mailbox, wants to be closed.

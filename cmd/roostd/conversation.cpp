@@ -6,7 +6,10 @@ Conversation::Next Conversation::go_on(std::span<char> buffer, std::chrono::mill
     using State = net::Connection::Read::State;
     for (bool readable = true;; readable = connection_.wait(deadline().at_most(patience))) {
         const auto read = readable ? connection_.read(buffer) : net::Connection::Read{State::later, 0};
-        if (read.state == State::end) return Next::end;
+        if (read.state == State::end) {
+            lost();
+            return Next::end;
+        }
         if (read.state == State::data && !take({buffer.data(), read.size})) return Next::end;
         // Whoever keeps sending a little has no more time than whoever is silent.
         if (deadline().expired()) {

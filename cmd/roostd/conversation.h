@@ -43,6 +43,8 @@ protected:
     virtual bool take(std::string_view bytes) = 0;
     // The peer is silent for now: nothing is to be held that others may want.
     virtual void rest() {}
+    // The peer ended it.
+    virtual void lost() {}
 
     Service& service_;
     net::Connection connection_;

@@ -56,14 +56,17 @@ bool LmtpConversation::take(std::string_view bytes) {
 }
 
 bool LmtpConversation::start_tls() {
-    auto done = connection_.start_tls(transaction_.tls(), Deadline::in(transaction_.idle_timeout()));
-    if (!done) {
+    if (auto done = connection_.start_tls(transaction_.tls()); !done) {
         log(LogLevel::warning, "peer=" + connection_.peer().text + ": " + done.error().text());
         return false;
     }
     session_.secured();
-    quiet_ = Deadline::in(transaction_.idle_timeout());
     return true;
+}
+
+void LmtpConversation::lost() {
+    const std::string why = connection_.handshake_failure();
+    if (!why.empty()) log(LogLevel::warning, "peer=" + connection_.peer().text + ": the TLS handshake failed: " + why);
 }
 
 void LmtpConversation::say_last(std::string_view reply) {
@@ -71,7 +74,11 @@ void LmtpConversation::say_last(std::string_view reply) {
     connection_.finish();
 }
 
-void LmtpConversation::time_out() { say_last(session_.timeout_reply()); }
+void LmtpConversation::time_out() {
+    if (connection_.is_shaking_hands())
+        log(LogLevel::warning, "peer=" + connection_.peer().text + ": the TLS handshake took too long");
+    say_last(session_.timeout_reply());
+}
 
 void LmtpConversation::shut_down() { say_last(session_.shutdown_reply()); }
 

@@ -22,6 +22,7 @@ public:
 private:
     bool take(std::string_view bytes) override;
     void rest() override { transaction_.rest(); }
+    void lost() override;
     bool start_tls();
     void say_last(std::string_view reply);
 

@@ -106,18 +106,12 @@ bool Server::run(const std::function<void()>& on_stop) {
 void Server::handle_events(int timeout_ms, bool& stop, bool& stop_now) {
     std::array<epoll_event, 64> events{};
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
+    bool signalled = false;
     for (int i = 0; i < count; ++i) {
         const int fd = events.at(static_cast<std::size_t>(i)).data.fd;
         if (fd == signals_) {
-            signalfd_siginfo info{};
-            if (::read(signals_, &info, sizeof info) != sizeof info) continue;
-            if (info.ssi_signo == SIGHUP) {
-                if (!stop) reload_();
-            } else {
-                stop_now = stop;
-                stop = true;
-            }
-            return;  // the events may be of descriptors that are closed now
+            signalled = true;
+            continue;
         }
         bool listening = false;
         for (Door& door : doors_) {
@@ -127,6 +121,15 @@ void Server::handle_events(int timeout_ms, bool& stop, bool& stop_now) {
             break;
         }
         if (!listening) wake(fd);
+    }
+    // Last: a reload closes descriptors that the other events may be of, and no event comes twice.
+    signalfd_siginfo info{};
+    if (!signalled || ::read(signals_, &info, sizeof info) != sizeof info) return;
+    if (info.ssi_signo == SIGHUP) {
+        if (!stop) reload_();
+    } else {
+        stop_now = stop;
+        stop = true;
     }
 }
 

@@ -16,6 +16,16 @@ Answer answer_of(const Verdict& verdict) {
     return {verdict.outcome, verdict.outcome == Outcome::delivered ? std::string() : verdict.text, 0, {}};
 }
 
+// What the redelivery memory's keys begin with. Empty if it cannot be told.
+std::string route_of(const Envelope& envelope, const Recipient& recipient) {
+    // Neither can have a NUL.
+    Digest out;
+    out.add(envelope.sender.value_or("") + '\0');
+    out.add(recipient.address + '\0');
+    out.add(recipient.original.value_or(""));  // it may name the folder
+    return out.finish();
+}
+
 }  // namespace
 
 // One recipient's copy on its way.
@@ -75,7 +85,10 @@ Answer Transaction::recipient(const Recipient& recipient, std::uint64_t size) {
         verdict.spent.lookup += spent.lookup;
         verdict.user = routing.route->user.name();
     }
-    if (routing.route && verdict.outcome == Outcome::delivered) {
+    const bool full = verdict.outcome == Outcome::over_quota || verdict.outcome == Outcome::over_quota_deferred;
+    // It may be the message that made it full: that shows when the message has come.
+    const bool again = full && may_come_again(recipient);
+    if (routing.route && (verdict.outcome == Outcome::delivered || again)) {
         const std::string& user = verdict.user;
         const bool counted =
             std::any_of(slots_.begin(), slots_.end(), [&](const UserSlots::Slot& slot) { return slot.user() == user; });
@@ -92,6 +105,11 @@ Answer Transaction::recipient(const Recipient& recipient, std::uint64_t size) {
     }
     report(*session_->envelope(), recipient, nullptr, verdict);
     return answer_of(verdict);
+}
+
+bool Transaction::may_come_again(const Recipient& recipient) const {
+    const std::string route = route_of(*session_->envelope(), recipient);
+    return !route.empty() && service_.redelivery().is_expected(route);
 }
 
 Result<void> Transaction::data(std::string_view bytes) {
@@ -117,13 +135,8 @@ std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
 
     std::vector<Copy> copies(envelope.recipients.size());
     for (std::size_t i = 0; i < copies.size() && !digest.empty(); ++i) {
-        // Neither can have a NUL.
-        Digest key;
-        key.add(digest);
-        key.add(envelope.sender.value_or("") + '\0');
-        key.add(envelope.recipients[i].address + '\0');
-        key.add(envelope.recipients[i].original.value_or(""));  // it may name the folder
-        copies[i].key = key.finish();
+        if (const std::string route = route_of(envelope, envelope.recipients[i]); !route.empty())
+            copies[i].key = route + digest;
     }
     const Settling settling(*this, copies);
     claim(copies, deadline);
@@ -133,7 +146,10 @@ std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
     rest.session = envelope.session;
     std::vector<Routing> routings;
     for (std::size_t i = 0; i < copies.size(); ++i) {
-        if (copies[i].verdict) continue;
+        if (copies[i].verdict) {
+            copies[i].verdict->user = routings_[i].route->user.name();
+            continue;
+        }
         rest.recipients.push_back(envelope.recipients[i]);
         routings.push_back(std::move(routings_[i]));
     }
@@ -153,6 +169,16 @@ std::vector<Answer> Transaction::deliver(const Envelope& envelope) {
     }
     service_.metrics().message(std::chrono::steady_clock::now() - begin);
     return answers;
+}
+
+void Transaction::failed(const Envelope& envelope, const Answer& answer) {
+    Verdict verdict;
+    verdict.outcome = answer.outcome;
+    verdict.text = answer.text;
+    for (std::size_t i = 0; i < envelope.recipients.size(); ++i) {
+        verdict.user = routings_[i].route->user.name();
+        report(envelope, envelope.recipients[i], nullptr, verdict);
+    }
 }
 
 // Leaves a verdict with each copy that need not be stored, or cannot be now.
@@ -209,7 +235,11 @@ void Transaction::report(const Envelope& envelope, const Recipient& recipient, c
     DeliveryContext context;
     context.code = std::to_string(row.reply_code) + " " + std::string(row.enhanced);
     context.peer = connection_.peer().text;
-    context.queue_id = session_->origin().queue_id;
+    const lmtp::Origin& origin = session_->origin();
+    context.client = origin.name;
+    if (!origin.address.empty()) context.client += "[" + origin.address + "]";
+    context.helo = origin.helo;
+    context.queue_id = origin.queue_id;
     log_verdict(envelope, recipient, message, verdict, context);
 }
 

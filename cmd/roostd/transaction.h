@@ -30,6 +30,7 @@ public:
     lmtp::Answer recipient(const Recipient& recipient, std::uint64_t size) override;
     Result<void> data(std::string_view bytes) override;
     std::vector<lmtp::Answer> deliver(const Envelope& envelope) override;
+    void failed(const Envelope& envelope, const lmtp::Answer& answer) override;
     std::size_t waiting() const override { return connection_.waiting(); }
     void reset() override;
     std::optional<lmtp::Terms> new_terms() override;
@@ -61,6 +62,8 @@ private:
     struct Copy;
     class Settling;
 
+    // Whether a message of the transaction's sender to the recipient was delivered and its verdict got lost.
+    bool may_come_again(const Recipient& recipient) const;
     void claim(std::vector<Copy>& copies, Deadline deadline);
     void report(const Envelope& envelope, const Recipient& recipient, const Message* message,
                 const Verdict& verdict) const;

@@ -27,6 +27,18 @@ std::size_t utf8_length(std::string_view text) {
     return 0;
 }
 
+// Whether the character that begins `text` shows as no character but changes how others do: a control character of the
+// second set, of which some are commands to a terminal, and those that turn the direction of writing.
+bool is_hidden_control(std::string_view text) {
+    const auto begins = [&](std::string_view prefix, unsigned low, unsigned high) {
+        if (text.size() <= prefix.size() || !text.starts_with(prefix)) return false;
+        const auto last = static_cast<unsigned char>(text[prefix.size()]);
+        return last >= low && last <= high;
+    };
+    return begins("\xc2", 0x80, 0x9f) || begins("\xe2\x80", 0x8e, 0x8f) || begins("\xe2\x80", 0xa8, 0xae) ||
+           begins("\xe2\x81", 0xa6, 0xa9) || begins("\xd8", 0x9c, 0x9c);
+}
+
 bool is_plain(char c) { return c >= 0x20 && c < 0x7f; }
 
 }  // namespace
@@ -69,7 +81,7 @@ std::string printable(std::string_view text) {
         out += text.substr(0, plain);
         text.remove_prefix(plain);
         if (text.empty()) break;
-        const std::size_t length = is_control(text[0]) ? 0 : utf8_length(text);
+        const std::size_t length = is_control(text[0]) || is_hidden_control(text) ? 0 : utf8_length(text);
         if (length == 0) {
             const auto byte = static_cast<unsigned char>(text[0]);
             out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};

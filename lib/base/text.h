@@ -21,8 +21,8 @@ inline bool is_control(char c) {
 // True if `text` is well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates.
 bool is_utf8(std::string_view text);
 
-// `text` with control characters and invalid UTF-8 bytes as \xHH, for messages and logs that quote what came from
-// the network.
+// `text` with control characters, those that change the direction of writing, and invalid UTF-8 bytes as \xHH, for
+// messages and logs that quote what came from the network.
 std::string printable(std::string_view text);
 
 // The beginning of `text`, printable and in quotes, for messages about what is wrong with it.

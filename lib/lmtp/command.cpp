@@ -153,14 +153,14 @@ std::optional<std::string> decode_points(std::string_view text) {
     return out;
 }
 
-// original-recipient-address, RFC 3461 section 4.2: "TYPE;address".
+// original-recipient-address, RFC 3461 section 4.2: "TYPE;address". Remote senders write it, MTAs pass on what they do
+// not understand, and Postfix makes "rfc822" with UTF-8 of its own: what is no address that can be used is left out.
 Parsed<RcptParameters> parse_original(std::string_view value) {
     constexpr std::size_t kLongest = 500;
-    const Reply bad = bad_parameter("ORCPT is TYPE;address in xtext");
     const std::size_t semicolon = value.find(';');
-    if (value.size() > kLongest || semicolon == std::string_view::npos || !is_keyword(value.substr(0, semicolon)))
-        return bad;
     const std::string_view type = value.substr(0, semicolon);
+    if (semicolon == std::string_view::npos || !is_keyword(type))
+        return bad_parameter("ORCPT is TYPE;address in xtext");
     const std::string_view encoded = value.substr(semicolon + 1);
     const bool utf8 = same_word(type, "utf-8");
     std::optional<std::string> address;
@@ -168,11 +168,12 @@ Parsed<RcptParameters> parse_original(std::string_view value) {
         address = encoded;  // utf-8-addr-unitext
     else
         address = decode_xtext(encoded);
-    if (address && utf8) address = decode_points(*address);
-    if (!address || address->empty() || std::any_of(address->begin(), address->end(), is_control)) return bad;
-    if (utf8 ? !is_utf8(*address) : has_8bit(*address)) return bad;
+    if (!address || address->empty()) return bad_parameter("ORCPT is TYPE;address in xtext");
+    if (utf8) address = decode_points(*address);
     if (!utf8 && !same_word(type, "rfc822")) return RcptParameters{};
-    return RcptParameters{std::move(address)};
+    const bool usable = address && value.size() <= kLongest && is_utf8(*address) &&
+                        std::none_of(address->begin(), address->end(), is_control);
+    return usable ? RcptParameters{std::move(address)} : RcptParameters{};
 }
 
 // notify-esmtp-value, RFC 3461 section 4.1.

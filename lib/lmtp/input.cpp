@@ -46,6 +46,8 @@ std::size_t Session::Machine::feed(std::string_view in, std::string& out) {
         // A verdict was given: the rest was sent by a client that cannot have read it.
         unanswered_ = pause_ ? in.size() - taken + host_.waiting() : unanswered_ - std::min(unanswered_, count);
     }
+    // Encrypted bytes were counted with what encryption adds to them.
+    if (unanswered_ != 0 && taken == in.size() && host_.waiting() == 0) unanswered_ = 0;
     out_ = nullptr;
     return taken;
 }
@@ -135,15 +137,24 @@ void Session::Machine::end_chunk() {
     }
     Transaction& now = *transaction_;
     if (!now.failure) return say(kDone);
-    if (std::exchange(now.told, true)) return say({503, "5.5.1", "The message has failed already"});
+    if (now.told) return say({503, "5.5.1", "The message has failed already"});
+    tell_failure();
     say(reply_of(*now.failure, "", now.failure->text));
+}
+
+void Session::Machine::tell_failure() {
+    Transaction& now = *transaction_;
+    if (!std::exchange(now.told, true)) host_.failed(now.envelope, *now.failure);
 }
 
 // The message has come whole: one reply for each recipient, in order (RFC 2033 section 4.2).
 void Session::Machine::deliver() {
     Transaction& now = *transaction_;
     std::vector<Answer> answers;
-    if (!now.failure) answers = host_.deliver(now.envelope);
+    if (now.failure)
+        tell_failure();
+    else
+        answers = host_.deliver(now.envelope);
     answers.resize(now.envelope.recipients.size(), now.failure.value_or(Answer{}));
     for (const Answer& answer : answers) {
         std::string text = answer.text;

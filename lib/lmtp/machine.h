@@ -24,7 +24,7 @@ struct Transaction {
     bool utf8 = false;
     bool chunked = false;  // a BDAT has come: if it was refused, what follows would be a message without its beginning
     bool too_large = false;
-    bool told = false;              // the client knows of the failure
+    bool told = false;              // the client and the host know of the failure
     std::optional<Answer> failure;  // of all recipients; the data are swallowed
     std::optional<DataDecoder> decoder;
 };
@@ -76,6 +76,7 @@ private:
     bool lacks_tls() const { return terms_.require_tls && !secured_; }
 
     void end_chunk();
+    void tell_failure();
     void deliver();
     void end_transaction();
 

@@ -62,8 +62,10 @@ public:
     // The message is complete. One answer for each of the envelope's recipients, which are those that recipient()
     // accepted, in order.
     virtual std::vector<Answer> deliver(const Envelope& envelope) = 0;
-    // How many bytes the client has sent that feed() has not been given yet. Asked when a verdict is about to be told,
-    // which such a client cannot have read.
+    // The message is too large, or data() failed: each of the recipients is told this. Once, in place of deliver().
+    virtual void failed(const Envelope& envelope, const Answer& answer) = 0;
+    // How many bytes the client has sent that feed() has not been given yet, at least: more where they are encrypted,
+    // and 0 only if there are none. Asked when a verdict is about to be told, which such a client cannot have read.
     virtual std::size_t waiting() const { return 0; }
     // The transaction is over, or given up: forget its recipients and bytes. Not called when the Session is destroyed.
     virtual void reset() = 0;

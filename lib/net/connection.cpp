@@ -50,7 +50,7 @@ Connection::Read Connection::read(std::span<char> buffer) {
     }
 }
 
-bool Connection::wait(Deadline deadline) { return (tls_ && tls_->pending()) || ready(in_.get(), POLLIN, deadline); }
+bool Connection::wait(Deadline deadline) { return (tls_ && tls_->pending() > 0) || ready(in_.get(), POLLIN, deadline); }
 
 bool Connection::write(std::string_view bytes, Deadline deadline) {
     while (!bytes.empty()) {
@@ -85,23 +85,17 @@ bool Connection::can_start_tls() const {
            in.st_dev == out.st_dev && in.st_ino == out.st_ino;
 }
 
-Result<void> Connection::start_tls(TlsContext& context, Deadline deadline) {
+Result<void> Connection::start_tls(TlsContext& context) {
     auto stream = TlsStream::make(context, in_.get());
     if (!stream) return std::move(stream).error();
-    while (true) {
-        auto wants = (*stream)->handshake();
-        if (!wants) return std::move(wants).error();
-        if (*wants == TlsStream::Wants::nothing) break;
-        if (!ready(in_.get(), *wants == TlsStream::Wants::read ? POLLIN : POLLOUT, deadline))
-            return system_error(ETIMEDOUT, "the TLS handshake with " + peer_.text);
-    }
     tls_ = *std::move(stream);
     return {};
 }
 
 std::size_t Connection::waiting() const {
     int count = 0;
-    return ::ioctl(in_.get(), FIONREAD, &count) == 0 && count > 0 ? static_cast<std::size_t>(count) : 0;
+    if (::ioctl(in_.get(), FIONREAD, &count) != 0 || count < 0) count = 0;
+    return static_cast<std::size_t>(count) + (tls_ ? tls_->pending() : 0);
 }
 
 bool Connection::gone() const {

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace roost::net {
@@ -35,10 +36,13 @@ public:
 
     // Whether both directions are one socket, without which there is no TLS.
     bool can_start_tls() const;
-    // The server's side of a TLS handshake.
-    Result<void> start_tls(TlsContext& context, Deadline deadline);
+    // From here on both sides speak TLS; the handshake goes on in read() and write(), like all that comes after it.
+    Result<void> start_tls(TlsContext& context);
+    bool is_shaking_hands() const { return tls_ && tls_->is_shaking_hands(); }
+    // Why the connection ended during the handshake; empty if it did not.
+    std::string handshake_failure() const { return tls_ ? tls_->failure() : std::string(); }
 
-    // How many bytes have come that were not read yet; encrypted, if they are.
+    // How many bytes have come that were not read yet; encrypted, if they are. 0: all that has come was read.
     std::size_t waiting() const;
     // Whether the peer has closed its side, or the connection is broken. Reads nothing. Any thread, while the object
     // lives.

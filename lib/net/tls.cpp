@@ -1,11 +1,16 @@
 #include "net/tls.h"
 
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <climits>
+#include <cstdint>
+#include <new>
 
 namespace roost::net {
 namespace {
@@ -33,6 +38,39 @@ struct FreeStream {
     void operator()(SSL* stream) const { SSL_free(stream); }
 };
 
+// OpenSSL's way to a socket that never waits, also where the descriptor is one that blocks.
+ssize_t again(BIO* bio, ssize_t moved, int flag) {
+    BIO_clear_retry_flags(bio);
+    if (moved < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        BIO_set_flags(bio, flag | BIO_FLAGS_SHOULD_RETRY);
+    return moved;
+}
+int socket_of(BIO* bio) { return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))); }
+int put(BIO* bio, const char* data, int size) {
+    const auto moved = ::send(socket_of(bio), data, static_cast<std::size_t>(size), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return static_cast<int>(again(bio, moved, BIO_FLAGS_WRITE));
+}
+int get(BIO* bio, char* data, int size) {
+    const auto moved = ::recv(socket_of(bio), data, static_cast<std::size_t>(size), MSG_DONTWAIT);
+    return static_cast<int>(again(bio, moved, BIO_FLAGS_READ));
+}
+long control(BIO* /*bio*/, int what, long /*number*/, void* /*pointer*/) { return what == BIO_CTRL_FLUSH ? 1 : 0; }
+
+BIO* socket_bio(int fd) {
+    static BIO_METHOD* const method = [] {
+        BIO_METHOD* const out = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket that never waits");
+        if (out == nullptr || BIO_meth_set_write(out, put) != 1 || BIO_meth_set_read(out, get) != 1 ||
+            BIO_meth_set_ctrl(out, control) != 1)
+            throw std::bad_alloc();
+        return out;
+    }();
+    BIO* const out = BIO_new(method);
+    if (out == nullptr) return nullptr;
+    BIO_set_data(out, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
+    BIO_set_init(out, 1);
+    return out;
+}
+
 }  // namespace
 
 struct TlsContext::Impl {
@@ -41,15 +79,17 @@ struct TlsContext::Impl {
 
 struct TlsStream::Impl {
     std::unique_ptr<SSL, FreeStream> stream;
+    std::string failure;
 
     // What a call that returned `result` asks for.
-    Wants wants(int result) const {
+    Wants wants(int result) {
         switch (SSL_get_error(stream.get(), result)) {
             case SSL_ERROR_WANT_READ:
                 return Wants::read;
             case SSL_ERROR_WANT_WRITE:
                 return Wants::write;
             default:
+                if (SSL_is_init_finished(stream.get()) == 0 && failure.empty()) failure = reason();
                 return Wants::nothing;
         }
     }
@@ -85,19 +125,11 @@ Result<std::unique_ptr<TlsStream>> TlsStream::make(TlsContext& context, int fd) 
     ERR_clear_error();
     auto impl = std::make_unique<Impl>();
     impl->stream.reset(SSL_new(context.impl().context.get()));
-    if (!impl->stream || SSL_set_fd(impl->stream.get(), fd) != 1)
-        return Error{Outcome::trouble, "cannot start TLS", reason(), {}, 0};
+    BIO* const bio = impl->stream ? socket_bio(fd) : nullptr;
+    if (bio == nullptr) return Error{Outcome::trouble, "cannot start TLS", reason(), {}, 0};
+    SSL_set_bio(impl->stream.get(), bio, bio);
     SSL_set_accept_state(impl->stream.get());
     return std::unique_ptr<TlsStream>(new TlsStream(std::move(impl)));  // NOLINT: the constructor is private
-}
-
-Result<TlsStream::Wants> TlsStream::handshake() {
-    ERR_clear_error();
-    const int result = SSL_do_handshake(impl_->stream.get());
-    if (result == 1) return Wants::nothing;
-    const Wants wants = impl_->wants(result);
-    if (wants == Wants::nothing) return Error{Outcome::trouble, "the TLS handshake failed", reason(), {}, 0};
-    return wants;
 }
 
 TlsStream::Step TlsStream::read(std::span<char> buffer) {
@@ -116,7 +148,11 @@ TlsStream::Step TlsStream::write(std::string_view bytes) {
     return {0, impl_->wants(result)};
 }
 
-bool TlsStream::pending() const { return SSL_pending(impl_->stream.get()) > 0; }
+bool TlsStream::is_shaking_hands() const { return SSL_is_init_finished(impl_->stream.get()) == 0; }
+
+const std::string& TlsStream::failure() const { return impl_->failure; }
+
+std::size_t TlsStream::pending() const { return static_cast<std::size_t>(SSL_pending(impl_->stream.get())); }
 
 void TlsStream::finish() {
     ERR_clear_error();

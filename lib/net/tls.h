@@ -26,8 +26,8 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
-// The server's side of one encrypted connection over a socket that does not block, which it does not own. One thread
-// at a time.
+// The server's side of one encrypted connection over a socket, which it does not own and never waits for, whether the
+// socket blocks or not. The first reads and writes shake hands. One thread at a time.
 class TlsStream {
 public:
     enum class Wants { nothing, read, write };  // what to wait for before trying again
@@ -39,12 +39,14 @@ public:
     static Result<std::unique_ptr<TlsStream>> make(TlsContext& context, int fd);
     ~TlsStream();
 
-    // Until it wants nothing.
-    Result<Wants> handshake();
     Step read(std::span<char> buffer);
     Step write(std::string_view bytes);
-    // Bytes wait to be read that are no longer in the descriptor.
-    bool pending() const;
+    // Not yet, or it failed.
+    bool is_shaking_hands() const;
+    // Why the connection ended while it was.
+    const std::string& failure() const;
+    // How many bytes wait to be read that are no longer in the descriptor.
+    std::size_t pending() const;
     // Tells the peer that no more will come.
     void finish();
 

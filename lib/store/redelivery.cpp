@@ -70,6 +70,16 @@ Redelivery::Claim Redelivery::claim(const Key& key, const Source& source, Deadli
     }
 }
 
+bool Redelivery::is_expected(std::string_view beginning) const {
+    const std::lock_guard lock(mutex_);
+    for (auto each = entries_.lower_bound(beginning); each != entries_.end() && each->first.starts_with(beginning);
+         ++each) {
+        const Entry& entry = each->second;
+        if (entry.state == State::lost ? entry.age->first > Clock::now() : entry.source->gone()) return true;
+    }
+    return false;
+}
+
 void Redelivery::settle(const Key& key, bool delivered) {
     {
         const std::lock_guard lock(mutex_);

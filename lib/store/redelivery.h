@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 namespace roost {
 
@@ -22,8 +23,9 @@ namespace roost {
 class Redelivery {
 public:
     using Clock = std::chrono::system_clock;
-    using Key = std::string;  // a digest; equal keys mean the same message to the
-                              // same recipient
+    // Equal keys mean the same message to the same recipient. A key begins with
+    // what stands for sender and recipient.
+    using Key = std::string;
 
     // The connection by which a copy came. A second copy is a repetition only if
     // the first one's connection is gone: an MTA that still waits for the
@@ -50,6 +52,10 @@ public:
     // does so in ascending order, so that none waits for another in a circle.
     Claim claim(const Key& key, const Source& source, Deadline deadline);
     void settle(const Key& key, bool delivered);
+
+    // Whether a second copy may come whose key begins so: of a message whose
+    // verdict was lost, or whose connection is gone.
+    bool is_expected(std::string_view beginning) const;
 
     // The peer of `source` has read the verdict.
     void confirmed(const Key& key, const Source& source);

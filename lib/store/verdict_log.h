@@ -11,9 +11,12 @@ namespace roost {
 
 // What a program knows of a delivery beside the verdict.
 struct DeliveryContext {
-    std::string code;      // what the MTA is told
-    std::string peer;      // who brought it; empty: a parent process
-    std::string queue_id;  // in the MTA, if it told
+    std::string code;  // what the MTA is told
+    std::string peer;  // who brought it; empty: a parent process
+    // What the peer told of where it has the message from; empty: nothing.
+    std::string client;  // NAME[ADDRESS]
+    std::string helo;
+    std::string queue_id;  // in the MTA
 };
 
 // Logs one recipient's verdict: what was delivered as information, what was not as a warning. `message`: null if it was

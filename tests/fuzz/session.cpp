@@ -61,7 +61,7 @@ public:
         return {};
     }
     std::vector<Answer> deliver(const Envelope& envelope) override {
-        check(!failed_, "what failed is not delivered");
+        check(!failed_ && !told_, "what failed is not delivered");
         std::vector<std::string> recipients;
         for (const Recipient& one : envelope.recipients) recipients.push_back(one.address);
         check(!recipients.empty() && recipients == accepted_, "the envelope has the accepted recipients in order");
@@ -75,7 +75,13 @@ public:
         verdicts = recipients.size();
         return std::vector<Answer>(recipients.size(), Answer{Outcome::delivered, std::string(300, 'x'), 0, {}});
     }
+    void failed(const Envelope& envelope, const Answer& answer) override {
+        check(!told_ && answer.outcome != Outcome::delivered, "a failure is told once");
+        check(envelope.recipients.size() == accepted_.size(), "the envelope has the accepted recipients");
+        told_ = true;
+    }
     void reset() override {
+        told_ = false;
         bytes_.clear();
         accepted_.clear();
         failed_ = false;
@@ -94,6 +100,7 @@ private:
     std::string bytes_;
     std::vector<std::string> accepted_;
     bool failed_ = false;
+    bool told_ = false;
 };
 
 // How many replies there are, each well-formed and short enough.

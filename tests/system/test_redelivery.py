@@ -60,6 +60,21 @@ def test_a_recipient_that_did_not_get_it_does_now(site_):
     assert len(site_.messages(ALICE)) == len(site_.messages(BOB)) == 1
 
 
+def test_the_copy_that_made_the_mailbox_full_is_no_reason_to_refuse_the_second(site_):
+    site_.configure(quota__messages=1)
+    with Daemon(site_) as daemon:
+        lose_verdict(daemon, SAMPLE, ALICE)
+        with daemon.client() as other:  # of another sender, or another message, it is
+            other.envelope(sender="eve@example.net")
+            assert other.say(f"RCPT TO:<{ALICE}>").startswith("552 5.2.2 ")
+        assert send(daemon, SAMPLE + b"x\n", ALICE) == ["552 5.2.2 "]
+        assert send(daemon, SAMPLE, ALICE) == [DONE]
+        line = site_.log.read_text().splitlines()[-1]
+        assert f" user={ALICE} " in line and "stored=delivered before" in line
+        assert send(daemon, SAMPLE, ALICE) == ["552 5.2.2 "]  # that verdict was read
+    assert len(site_.messages(ALICE)) == 1
+
+
 @pytest.mark.parametrize(
     "message, recipient, sender",
     [(SAMPLE + b"x\n", ALICE, "bob@example.net"), (SAMPLE, BOB, "bob@example.net"), (SAMPLE, ALICE, "eve@example.net")],

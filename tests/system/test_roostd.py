@@ -236,12 +236,23 @@ def test_where_the_mail_came_from_is_logged_if_a_trusted_client_tells(daemon):
     site = daemon.site
     with daemon.client() as client:
         assert "XFORWARD" in client.capabilities and "XCLIENT" in client.capabilities
-        assert client.say("XFORWARD NAME=mx.example.net ADDR=192.0.2.1 IDENT=4ABCDEF").startswith("250 ")
+        assert client.say("XFORWARD NAME=mx.example.net ADDR=192.0.2.1 HELO=mail IDENT=4ABCDEF").startswith("250 ")
         client.say("MAIL FROM:<>")
         assert client.say(f"RCPT TO:<{ALICE}> ORCPT=rfc822;Info+2Btag@example.org").startswith("250 ")
         client.data(SAMPLE)
     [line] = log_lines(site)
-    assert "queue-id=4ABCDEF" in line and "orig-to=<Info+tag@example.org>" in line
+    assert " peer=unix client=mx.example.net[192.0.2.1] helo=mail queue-id=4ABCDEF " in line
+    assert " orig-to=<Info+tag@example.org> " in line
+
+
+def test_what_a_sender_writes_makes_no_field_of_the_log(daemon):
+    message = SAMPLE.replace(b"Message-ID: <sample@example.net>", b"Message-ID: <x@y> verdict=delivered code=250 2.0.0")
+    assert message != SAMPLE
+    with daemon.client() as client:
+        client.deliver(message, ALICE, sender='"x> user=eve@example.org "@x')
+    [line] = log_lines(daemon.site)
+    assert " verdict=delivered " in line and line.count(" verdict=") == line.count(" user=") == line.count(" code=") == 1
+    assert " msgid=<x@y>\\x20verdict=delivered\\x20code=250\\x202.0.0 " in line
 
 
 def test_a_client_that_is_not_trusted_is_not_believed(site):

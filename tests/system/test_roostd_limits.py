@@ -3,10 +3,11 @@
 import contextlib
 import os
 import time
+import urllib.request
 
 import pytest
 from conftest import SAMPLE
-from lmtp import WAIT, Daemon, wait_for, wire
+from lmtp import WAIT, Daemon, free_port, wait_for, wire
 
 ALICE = "alice@example.org"
 
@@ -53,9 +54,27 @@ def test_a_message_too_large(alice):
         assert client.say("MAIL FROM:<> SIZE=1025").startswith("552 5.3.4 ")
         [reply] = client.deliver(SAMPLE + b"x" * 1024 + b"\n", ALICE)
         assert reply.startswith("552 5.2.3 ")
+        [line] = [line for line in alice.log.read_text().splitlines() if "verdict=" in line]
+        assert f" to=<{ALICE}> user={ALICE} verdict=message-too-large code=552 5.2.3 " in line and "larger than 1024" in line
         [reply] = client.deliver(SAMPLE, ALICE)
         assert reply.startswith("250 ")
     assert len(alice.messages(ALICE)) == 1
+
+
+def test_a_message_that_cannot_be_spooled_is_logged_and_counted(alice):
+    (alice.state / "spool").mkdir(parents=True)
+    port = free_port()
+    alice.configure(metrics__listen=f"tcp:127.0.0.1:{port}")
+    with Daemon(alice) as daemon, daemon.client() as client:
+        (alice.state / "spool").rmdir()
+        (alice.state / "spool").write_text("no directory")
+        client.envelope(ALICE, ALICE)
+        replies = client.data(SAMPLE + b"x" * 79 * 100000 + b"\n", 2)
+        assert all(reply.startswith("451 4.3.") for reply in replies), replies
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    lines = [line for line in alice.log.read_text().splitlines() if "verdict=" in line]
+    assert len(lines) == 2 and all(f" user={ALICE} verdict=trouble code=451 4.3." in line for line in lines), lines
+    assert 'roost_deliveries_total{outcome="trouble"} 2' in page
 
 
 def test_no_limit_for_messages_is_0_as_well_as_unlimited(alice):

@@ -337,6 +337,24 @@ def test_a_file_of_the_journal_that_is_missing_after_a_crash_is_an_error_in_the_
         assert "journal/segment-1 is missing" in line
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_what_comes_together_with_a_signal_is_answered(alice, number):
+    with Daemon(alice) as daemon, daemon.client() as client, daemon.client() as idle:
+        client.envelope(ALICE)
+        assert client.say("DATA").startswith("354 ")
+        time.sleep(0.3)  # until both wait for epoll, not for their thread
+        daemon.send_signal(signal.SIGSTOP)
+        daemon.send_signal(number)  # comes first, when it goes on
+        client.send(wire(SAMPLE))
+        idle.send(b"NOOP\r\n")
+        daemon.send_signal(signal.SIGCONT)
+        assert client.reply().startswith("250 ")
+        assert idle.reply()[:4] in ("250 ", "421 ")
+        if number == signal.SIGHUP:
+            assert client.say("NOOP").startswith("250 ")
+    assert len(alice.messages(ALICE)) == 1
+
+
 def test_a_reload_opens_the_log_anew(alice):
     with Daemon(alice) as daemon, daemon.client() as client:
         alice.log.rename(alice.path / "log.1")

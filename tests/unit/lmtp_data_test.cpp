@@ -132,6 +132,9 @@ TEST_CASE("lmtp: a message beyond the limit is swallowed, and each recipient is 
         CHECK(got.last(3) == Codes{"552 5.2.3", "552 5.2.3", "250 2.0.0"});
         CHECK(got.host.delivered.empty());
         CHECK(got.host.resets == 1);
+        REQUIRE(got.host.failures.size() == 1);
+        CHECK(got.host.failures[0].first == 2);
+        CHECK(got.host.failures[0].second.outcome == Outcome::message_too_large);
     }
     SECTION("much over") {
         CHECK(talk(ready + "DATA\r\n" + std::string(300'000, 'x') + "\r\n.\r\nNOOP\r\n", setup).last(3) ==
@@ -140,8 +143,9 @@ TEST_CASE("lmtp: a message beyond the limit is swallowed, and each recipient is 
     SECTION("in chunks") {
         const std::string in = chunk(std::string(60, 'x')) + chunk(std::string(60, 'x')) + chunk(std::string(60, 'x')) +
                                chunk("y", true) + "NOOP\r\n";
-        CHECK(talk(ready + in, setup).last(6) ==
-              Codes{"250 2.0.0", "552 5.2.3", "503 5.5.1", "552 5.2.3", "552 5.2.3", "250 2.0.0"});
+        const Talk got = talk(ready + in, setup);
+        CHECK(got.last(6) == Codes{"250 2.0.0", "552 5.2.3", "503 5.5.1", "552 5.2.3", "552 5.2.3", "250 2.0.0"});
+        CHECK(got.host.failures.size() == 1);
     }
     SECTION("even when the host failed before") {
         setup.host = [](FakeHost& host) { host.room = 0; };

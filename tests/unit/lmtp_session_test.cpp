@@ -452,6 +452,24 @@ TEST_CASE("lmtp: verdicts are confirmed by a command sent after them, not by one
     CHECK(session.verdicts_confirmed());
 }
 
+TEST_CASE(
+    "lmtp: bytes that were counted as they are encrypted confirm nothing, and nothing afterwards is kept from it") {
+    FakeHost host;
+    Session session(Setup::plain_terms(), host);
+    host.session = &session;
+    std::string out;
+    const auto feed = [&](std::string_view in) {
+        while (!in.empty()) in.remove_prefix(session.feed(in, out));
+    };
+    host.behind = 28;
+    feed(kReady + "DATA\r\nx\r\n.\r\n");
+    host.behind = 0;
+    feed("RSET\r\n");  // these are the 28
+    CHECK_FALSE(session.verdicts_confirmed());
+    feed("NOOP\r\n");
+    CHECK(session.verdicts_confirmed());
+}
+
 TEST_CASE("lmtp: last words while the session is open, none when it is closed") {
     FakeHost host;
     Session session(Setup::plain_terms(), host);

@@ -27,6 +27,7 @@ public:
     };
     std::vector<std::pair<Recipient, std::uint64_t>> asked;
     std::vector<Delivery> delivered;
+    std::vector<std::pair<std::size_t, Answer>> failures;  // how many recipients were told, and what
     std::size_t resets = 0;
     std::uint64_t room = UINT64_MAX;  // data() fails beyond it
     std::size_t missing_answers = 0;  // deliver() gives fewer than it should
@@ -67,6 +68,9 @@ public:
         }
         out.resize(out.size() - missing_answers);
         return out;
+    }
+    void failed(const Envelope& envelope, const Answer& answer) override {
+        failures.emplace_back(envelope.recipients.size(), answer);
     }
     void reset() override {
         ++resets;

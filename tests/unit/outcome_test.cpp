@@ -30,6 +30,11 @@ TEST_CASE("UTF-8 is checked strictly and what is not printable is escaped") {
     for (const char* bad : {"\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5", "\xe2\x82", "\x80"})
         CHECK_FALSE(is_utf8(bad));
     CHECK(printable("a\nb\xff€") == "a\\x0ab\\xff€");
+    CHECK(printable("\xc2\x9bm\xc2\xa0") == "\\xc2\\x9bm\xc2\xa0");  // a terminal's CSI, and a blank that is text
+    CHECK(printable("\xe2\x80\xae"
+                    "a\xe2\x81\xa9\xe2\x80\xa7") ==
+          "\\xe2\\x80\\xae"
+          "a\\xe2\\x81\\xa9\xe2\x80\xa7");
     CHECK(lower("ÄbC") == "Äbc");
     CHECK(trim("\t a b ") == "a b");
     CHECK(trim(" ").empty());
