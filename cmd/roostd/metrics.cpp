@@ -29,9 +29,9 @@ prometheus::MetricFamily counted(const char* name, const char* help, std::uint64
 
 }  // namespace
 
-SyncFigures SyncFigures::of(const SyncStats& stats) {
+SyncFigures SyncFigures::of(const SyncStats& stats, std::uint64_t failures) {
     return {stats.groups.load(std::memory_order_relaxed), stats.members.load(std::memory_order_relaxed),
-            stats.syncs.load(std::memory_order_relaxed), stats.failures.load(std::memory_order_relaxed)};
+            stats.syncs.load(std::memory_order_relaxed), failures};
 }
 
 Metrics::Metrics(std::function<SyncFigures()> syncs) : syncs_(std::move(syncs)) {
@@ -86,7 +86,8 @@ std::string Metrics::text() const {
         counted("roost_sync_groups_total", "Groups of deliveries that were made safe together.", syncs.groups));
     all.push_back(counted("roost_sync_members_total", "Deliveries in these groups.", syncs.members));
     all.push_back(counted("roost_syncs_total", "System calls that waited for a disk.", syncs.syncs));
-    all.push_back(counted("roost_sync_failures_total", "Those of them that failed.", syncs.failures));
+    all.push_back(
+        counted("roost_sync_failures_total", "Syncs that failed, of directories and by modules too.", syncs.failures));
     return prometheus::TextSerializer().Serialize(all);
 }
 

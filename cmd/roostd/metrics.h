@@ -24,7 +24,7 @@ struct SyncFigures {
     std::uint64_t members = 0;
     std::uint64_t syncs = 0;
     std::uint64_t failures = 0;
-    static SyncFigures of(const SyncStats& stats);
+    static SyncFigures of(const SyncStats& stats, std::uint64_t failures);
 };
 
 // Counters, each found once and for all: counting adds to a few atomic numbers. They are described in roostd(8). Any

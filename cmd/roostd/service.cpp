@@ -59,7 +59,10 @@ Service::Service(std::shared_ptr<const Setup> setup)
                  warn_after_delivery(instance, user, [this](Command command) { commands_.add(std::move(command)); });
                  settle_usage(instance, user);
              }),
-      metrics_([this] { return SyncFigures::of(this->setup()->instance->durability().stats()); }) {}
+      metrics_([this] {
+          const Instance& instance = *this->setup()->instance;
+          return SyncFigures::of(instance.durability().stats(), instance.sync_failures());
+      }) {}
 
 std::shared_ptr<const Setup> Service::setup() const {
     const std::lock_guard lock(mutex_);

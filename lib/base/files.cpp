@@ -136,6 +136,17 @@ Result<void> Files::write_at(int fd, std::uint64_t offset, std::string_view data
     return {};
 }
 
+Result<void> Files::read_at(int fd, std::uint64_t offset, std::span<char> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t got = retry([&] { return ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
+        if (got < 0) return system_error(errno, "cannot read");
+        if (got == 0) return system_error(ENODATA, "cannot read");
+        bytes = bytes.subspan(static_cast<std::size_t>(got));
+        offset += static_cast<std::size_t>(got);
+    }
+    return {};
+}
+
 Result<void> Files::truncate(int fd, std::uint64_t size, std::string_view path) {
     if (retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); }) == 0) return {};
     return system_error(errno, "cannot cut " + std::string(path) + " to " + std::to_string(size) + " bytes");

@@ -56,6 +56,8 @@ public:
     virtual Result<void> write(int fd, std::string_view data, std::string_view path);
     // pwrite(2), likewise.
     virtual Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path);
+    // pread(2) of as many bytes as there is room for. An Error if the file has fewer, too.
+    virtual Result<void> read_at(int fd, std::uint64_t offset, std::span<char> bytes);
     // Copies `size` bytes from `offset` of `from` to the end of what was written to `to`, in constant memory.
     virtual Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path);
     // ftruncate(2).

@@ -30,7 +30,9 @@ struct SyncTarget {
 // What must reach the disk, and when. Empty: the module commits in its own way, inside publish().
 struct SyncPlan {
     std::vector<SyncTarget> before;  // file contents that must be safe before readers see them: fdatasync
-    std::vector<SyncTarget> after;   // directories that must be safe before the verdict: fsync
+    // What must be safe before the verdict: directories, first of all the one that the message is in, and files that
+    // got their first name by publishing: fsync.
+    std::vector<SyncTarget> after;
 };
 
 // What became of a delivery.

@@ -12,7 +12,7 @@
 namespace roost {
 
 // Grows whenever anything that a module sees changes its meaning or layout.
-inline constexpr std::uint32_t kModuleAbi = 4;
+inline constexpr std::uint32_t kModuleAbi = 5;
 
 enum class ModuleKind : std::uint32_t { mda = 1, creator = 2 };
 

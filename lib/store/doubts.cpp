@@ -40,4 +40,22 @@ Error Doubts::add(const SyncTarget& target, Error error) {
     return error;
 }
 
+Result<void> WatchedFiles::sync_data(int fd, std::string_view path) {
+    return judge(Files::sync_data(fd, path), fd, path);
+}
+
+Result<void> WatchedFiles::sync(int fd, std::string_view path) { return judge(Files::sync(fd, path), fd, path); }
+
+Result<void> WatchedFiles::sync_volume(int fd, std::string_view path) {
+    return judge(Files::sync_volume(fd, path), fd, path);
+}
+
+Result<void> WatchedFiles::judge(Result<void> done, int fd, std::string_view path) {
+    const SyncTarget target{fd, std::string(path)};
+    // Another one's sync may have been told of the data that this one has lost.
+    if (done) return doubts_->check(target);
+    failures_.fetch_add(1, std::memory_order_relaxed);
+    return doubts_->add(target, std::move(done).error());
+}
+
 }  // namespace roost

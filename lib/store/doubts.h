@@ -1,12 +1,17 @@
 // The volumes on which a sync has failed.
 #pragma once
 
+#include "base/files.h"
 #include "base/result.h"
 #include "module/mda.h"
 
 #include <atomic>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace roost {
@@ -30,6 +35,26 @@ private:
     std::atomic<bool> any_{false};
     std::mutex mutex_;
     std::vector<Volume> volumes_;
+};
+
+// Files whose failing syncs put the volume in doubt, whoever syncs: no module has to take care of that. On a volume in
+// doubt every sync is an Error. Any thread.
+class WatchedFiles final : public Files {
+public:
+    explicit WatchedFiles(std::shared_ptr<Doubts> doubts) : doubts_(std::move(doubts)) {}
+
+    Result<void> sync_data(int fd, std::string_view path) override;
+    Result<void> sync(int fd, std::string_view path) override;
+    Result<void> sync_volume(int fd, std::string_view path) override;
+
+    // How many syncs have failed.
+    std::uint64_t failures() const { return failures_.load(std::memory_order_relaxed); }
+
+private:
+    Result<void> judge(Result<void> done, int fd, std::string_view path);
+
+    const std::shared_ptr<Doubts> doubts_;
+    std::atomic<std::uint64_t> failures_{0};
 };
 
 }  // namespace roost

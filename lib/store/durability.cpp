@@ -61,7 +61,7 @@ private:
 
     Result<void> settle_one(const SyncTarget& target, Sync sync) {
         auto done = (files_.*sync)(target.fd, target.path);
-        count_sync(static_cast<bool>(done));
+        count_sync();
         if (!done) return doubts_->add(target, std::move(done).error());
         // Another thread's sync may have been told of the data that ours has lost.
         return doubts_->check(target);

@@ -15,10 +15,9 @@ namespace roost {
 // What a Durability has done since it was made, for metrics: members / groups is the mean size of a group, members /
 // syncs how many deliveries share one system call. Each counter only grows; read them without a lock, from any thread.
 struct SyncStats {
-    std::atomic<std::uint64_t> groups{0};    // groups settled, before and after publishing counted as one each
-    std::atomic<std::uint64_t> members{0};   // the deliveries in them
-    std::atomic<std::uint64_t> syncs{0};     // system calls that waited for the disk
-    std::atomic<std::uint64_t> failures{0};  // those of them that failed
+    std::atomic<std::uint64_t> groups{0};   // groups settled, before and after publishing counted as one each
+    std::atomic<std::uint64_t> members{0};  // the deliveries in them
+    std::atomic<std::uint64_t> syncs{0};    // system calls that waited for the disk
 };
 
 class Doubts;
@@ -46,11 +45,8 @@ public:
     const SyncStats& stats() const { return *stats_; }
 
 protected:
-    // One more system call that waited for the disk, and whether it worked.
-    void count_sync(bool done) {
-        stats_->syncs.fetch_add(1, std::memory_order_relaxed);
-        if (!done) stats_->failures.fetch_add(1, std::memory_order_relaxed);
-    }
+    // One more system call that waited for the disk.
+    void count_sync() { stats_->syncs.fetch_add(1, std::memory_order_relaxed); }
     // One more group.
     void count_group(std::size_t members) {
         stats_->groups.fetch_add(1, std::memory_order_relaxed);

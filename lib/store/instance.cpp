@@ -123,7 +123,6 @@ Result<void> Instance::set_up_durability(Journaling journaling, const Instance* 
         return config_error(std::string(config_.origin("delivery.durability")) + ": delivery.durability",
                             "it cannot change while roostd runs", "restart roostd");
     }
-    auto doubts = std::make_shared<Doubts>();
     if (journaling == Journaling::yes) {
         JournalPlan plan;
         plan.dir = std::string(config_.text("store.state")) + "/journal";
@@ -135,7 +134,7 @@ Result<void> Instance::set_up_durability(Journaling journaling, const Instance* 
             auto recovered = journal->recover(config_, *db_, *mda_);
             if (!recovered) return std::move(recovered).error();
             if (wanted) {
-                auto started = (*std::move(journal)).start(doubts);
+                auto started = (*std::move(journal)).start(lasting_->doubts);
                 if (!started) return std::move(started).error();
                 lasting_->durability = *std::move(started);
                 lasting_->journaled = true;
@@ -143,7 +142,7 @@ Result<void> Instance::set_up_durability(Journaling journaling, const Instance* 
             }
         }
     }
-    lasting_->durability = make_fsync_durability(files(), std::move(doubts));
+    lasting_->durability = make_fsync_durability(files(), lasting_->doubts);
     return {};
 }
 

@@ -6,10 +6,12 @@
 #include "module/loader.h"
 #include "quota/clone.h"
 #include "store/accounts.h"
+#include "store/doubts.h"
 #include "store/durability.h"
 #include "store/mail_store.h"
 #include "user/sql_user_db.h"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -58,11 +60,14 @@ public:
     // Null: there is none.
     Clone* clone() { return clone_.get(); }
     const Durability& durability() const { return *lasting_->durability; }
+    // How many syncs have failed, in this process.
+    std::uint64_t sync_failures() const { return lasting_->files.failures(); }
 
 private:
     // As long as any instance of the process.
     struct Lasting {
-        Files files;
+        std::shared_ptr<Doubts> doubts = std::make_shared<Doubts>();
+        WatchedFiles files{doubts};
         bool journaled = false;
         std::unique_ptr<Durability> durability;
         Reservations reservations;

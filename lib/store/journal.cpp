@@ -152,11 +152,19 @@ public:
         if (journaled.empty()) return {};
         std::string record;
         if (auto made = write_record(redos, record); !made) return made;
-        count_group(journaled.size());
+        // Of very many recipients.
+        if (record.size() > plan_.segment_size - journal::kBlock) return fsync_->before_publish(journaled);
 
         std::unique_lock lock(mutex_);
         auto place = append(lock, record);
-        if (!place) return std::move(place).error();
+        if (!place) {
+            if (!std::exchange(given_up_, true))
+                log(LogLevel::error,
+                    "journal: " + place.error().text() + "; until then each delivery is synced by itself");
+            lock.unlock();
+            return fsync_->before_publish(journaled);
+        }
+        count_group(journaled.size());
         Segment& segment = *place->segment;
         for (std::size_t i = 0; i < journaled.size(); ++i) {
             held_[journaled[i]] = {&segment, {segment.generation, place->offset, static_cast<std::uint32_t>(i)}};
@@ -254,8 +262,6 @@ private:
     // Patience::none: whoever holds a delivery of a segment must not wait for that segment to become free.
     enum class Patience { none, enough };
     Result<Place> append(Lock& lock, std::string& record, Patience patience = Patience::enough) {
-        if (record.size() > plan_.segment_size - journal::kBlock)
-            return Error{Outcome::trouble, "cannot journal a delivery", "it is larger than a segment", {}, 0};
         while (active_ == nullptr || active_->tail + record.size() > active_->size)
             if (auto turned = turn_over(lock, patience); !turned) return std::move(turned).error();
         if (broken_) return *broken_;
@@ -330,7 +336,12 @@ private:
         lock.unlock();
         auto done = files_.write_at(segment.file.get(), begin, bytes, segment.path);
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
-        count_sync(static_cast<bool>(done));
+        count_sync();
+        if (!done) {
+            // None of it is acknowledged: what did get there must not be brought back.
+            bytes.assign(bytes.size(), '\0');
+            static_cast<void>(files_.write_at(segment.file.get(), begin, bytes, segment.path));
+        }
         lock.lock();
         const std::shared_ptr<Batch> batch = std::exchange(flushing_, nullptr);
         const std::shared_ptr<Batch> next = gathering_;
@@ -393,9 +404,14 @@ private:
         bool sound = true;
         for (const auto& [device, volume] : segment.volumes) {
             auto done = files_.sync_volume(volume.directory.get(), volume.path);
-            count_sync(static_cast<bool>(done));
+            count_sync();
+            // Another one's sync may have been told of what this volume has lost.
+            if (done) done = doubts_->check({volume.directory.get(), volume.path});
             if (done) continue;
-            doubts_->add({volume.directory.get(), volume.path}, std::move(done).error());
+            // Mail that was acknowledged is not where it should be, also where the disk is merely full.
+            Error error = std::move(done).error();
+            error.outcome = Outcome::trouble;
+            doubts_->add({volume.directory.get(), volume.path}, std::move(error));
             sound = false;
         }
         segment.volumes.clear();
@@ -403,7 +419,7 @@ private:
         auto done =
             files_.write_at(segment.file.get(), 0, journal::first_block({segment.generation, false}), segment.path);
         if (done) done = files_.sync_data(segment.file.get(), segment.path);
-        count_sync(static_cast<bool>(done));
+        count_sync();
         if (done) return true;
         doubts_->add(segment.target(), std::move(done).error());
         return false;
@@ -420,7 +436,7 @@ private:
             log(LogLevel::warning, "journal: " + cut.error().text());
         }
         auto synced = files_.sync(segment.file.get(), segment.path);
-        count_sync(static_cast<bool>(synced));
+        count_sync();
         if (synced) return true;
         doubts_->add(segment.target(), std::move(synced).error());
         return false;
@@ -447,6 +463,7 @@ private:
     bool keeping_ = false;             // a checkpoint is under way
     bool ending_ = false;
     std::optional<Error> broken_;  // why nothing can be journaled any more
+    bool given_up_ = false;        // somebody was told that there is no room any more, or of broken_
     std::unordered_map<const Pending*, Held> held_;
     std::thread keeper_;
 };
@@ -478,9 +495,11 @@ Result<std::unique_ptr<Durability>> Journal::start(std::shared_ptr<Doubts> doubt
         segments.push_back(*std::move(segment));
     }
     if (auto synced = files_.sync(dir.fd, dir.path); !synced) return std::move(synced).error();
+    // A crash may have kept the first blocks of the last ones from the disk, but not their records.
+    const std::uint64_t generation = generation_ + plan_.segments;
     return std::unique_ptr<Durability>(std::make_unique<JournalDurability>(files_, std::move(plan_), std::move(dir_),
                                                                            std::move(lock_), std::move(segments),
-                                                                           generation_, std::move(doubts)));
+                                                                           generation, std::move(doubts)));
 }
 
 }  // namespace roost

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,7 +26,8 @@ namespace {
 struct Found {
     std::string name;
     std::uint64_t size = 0;
-    std::string bytes;
+    std::string bytes;   // zeroes where the disk could not read it
+    bool torn = false;   // there are such places
     journal::Scan scan;  // of `bytes`
 };
 
@@ -35,31 +37,53 @@ Result<std::vector<std::string>> names_in(const std::string& path) {
     if (dir == nullptr) return system_error(errno, "cannot list " + path);
     while (const dirent* entry = ::readdir(dir)) {  // NOLINT(concurrency-mt-unsafe): the stream is ours
         const std::string_view name = entry->d_name;
-        if (name.starts_with("segment-") || name.starts_with("kept-")) out.emplace_back(name);
+        struct stat st {};
+        if (!name.starts_with("segment-") && !name.starts_with("kept-")) continue;
+        if (::fstatat(::dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode)) continue;
+        out.emplace_back(name);
     }
     ::closedir(dir);
     return out;
 }
 
+// The file's first `size` bytes. False: some cannot be read, and are zeroes.
+bool read(Files& files, int file, std::uint64_t size, std::string& out) {
+    constexpr std::uint64_t kPiece = 64 * journal::kBlock;
+    out.assign(size, '\0');
+    bool whole = true;
+    std::uint64_t piece = kPiece;
+    for (std::uint64_t at = 0; at < size;) {
+        const std::span<char> place(out.data() + at, std::min(piece, size - at));
+        if (files.read_at(file, at, place)) {
+            at += place.size();
+        } else if (piece > journal::kBlock) {
+            piece = journal::kBlock;
+        } else {
+            whole = false;
+            std::fill(place.begin(), place.end(), '\0');
+            at += place.size();
+        }
+    }
+    return whole;
+}
+
 Result<Found> read_segment(Files& files, DirRef dir, const std::string& name) {
-    constexpr std::size_t kLimit = 1024UL * 1024 * 1024;
+    constexpr std::uint64_t kLimit = 1024UL * 1024 * 1024;
     const std::string path = std::string(dir.path) + "/" + name;
     auto file = files.open(dir, name, O_RDONLY);
     if (!file) return std::move(file).error();
-    Found out{name, 0, std::string(journal::kBlock, '\0'), {}};
+    Found out{name, 0, {}, false, {}};
     struct stat st {};
     if (::fstat(file->get(), &st) != 0) return system_error(errno, "cannot look at " + path);
     out.size = static_cast<std::uint64_t>(st.st_size);
-    if (::pread(file->get(), out.bytes.data(), out.bytes.size(), 0) < 0)
-        return system_error(errno, "cannot read " + path);
+    if (out.size > kLimit) return system_error(EFBIG, "cannot read " + path);
+    out.torn = !read(files, file->get(), std::min<std::uint64_t>(out.size, journal::kBlock), out.bytes);
     const auto state = journal::state_of(out.bytes);
     if (state && !state->in_use) {
         out.scan.state = *state;
         return out;
     }
-    auto bytes = files.read_all(file->get(), path, kLimit);
-    if (!bytes) return std::move(bytes).error();
-    out.bytes = *std::move(bytes);
+    out.torn = !read(files, file->get(), out.size, out.bytes);
     out.scan = journal::scan(out.bytes);
     return out;
 }
@@ -83,17 +107,14 @@ struct Store {
     Mda& mda;
 };
 
-// `kept`: an earlier start could not bring it back.
-Result<Fate> bring_back(const Store& store, const journal::Entry& entry, const Message& message, bool kept) {
+Result<Fate> bring_back(const Store& store, const journal::Entry& entry, const Message& message) {
     auto record = store.db.find(entry.user);
     if (!record) return std::move(record).error();
     if (!*record) return Fate::orphan;
-    if (!(*record)->allocation) {
-        // Another user of the same name, or one whose mailbox was given up as lost since.
-        if (!kept) return Fate::orphan;
+    // Written anew meanwhile, or its mailbox was given up as lost.
+    if (!(*record)->allocation)
         return Error{Outcome::trouble, "mail of " + entry.user, "the user has no mailbox any more",
                      "make one: roost user allocate " + entry.user + "; then start roostd again", 0};
-    }
     auto user = User::make(store.config, **std::move(record));
     if (!user) return std::move(user).error();
     auto restored = store.mda.restore(*user, entry.place, entry.header, message);
@@ -112,35 +133,53 @@ struct Looked {
 
 void tell(const std::string& text) { log(LogLevel::error, "journal: " + text); }
 
-Looked look_for(const Store& store, const journal::Scan& scan, const std::set<journal::Cancel>& cancelled, bool kept,
+Looked look_for(const Store& store, const journal::Scan& scan, const std::set<journal::Cancel>& cancelled,
                 JournalRecovery& total) {
     Looked out;
-    std::set<Position> wanted;
     std::map<std::string, std::size_t> faults;  // a mailbox that is away is told of once, not for each of its mails
-    for (const journal::Record& record : scan.records) {
-        if (!record.deliveries) continue;
-        const Message message = Message::from_text(std::string(record.deliveries->message));
-        for (std::uint32_t i = 0; i < record.deliveries->entries.size(); ++i) {
-            ++out.held;
-            if (cancelled.count({scan.state.generation, record.offset, i}) != 0) continue;
-            ++total.deliveries;
-            wanted.emplace(record.offset, i);
-            const auto fate = bring_back(store, record.deliveries->entries[i], message, kept);
-            if (!fate) {
-                ++faults[fate.error().text()];
-                out.failed.emplace(record.offset, i);
-            } else if (*fate == Fate::restored) {
-                ++total.restored;
-            } else if (*fate == Fate::orphan) {
-                ++total.orphans;
+    std::map<std::string, std::size_t> gone;
+    const auto each = [&](const auto& bring) {
+        for (const journal::Record& record : scan.records) {
+            if (!record.deliveries) continue;
+            const Message message = Message::from_text(std::string(record.deliveries->message));
+            for (std::uint32_t i = 0; i < record.deliveries->entries.size(); ++i) {
+                const Position position{record.offset, i};
+                if (cancelled.count({scan.state.generation, record.offset, i}) != 0) continue;
+                if (out.failed.count(position) != 0) continue;
+                const Result<void> done = bring(record.deliveries->entries[i], message);
+                if (done) continue;
+                ++faults[done.error().text()];
+                out.failed.insert(position);
             }
         }
-    }
-    for (const auto& [text, count] : faults)
-        tell(text + (count > 1 ? " (" + std::to_string(count) + " deliveries)" : ""));
+    };
+    for (const journal::Record& record : scan.records)
+        if (record.deliveries) out.held += record.deliveries->entries.size();
+    each([&](const journal::Entry& entry, const Message& message) -> Result<void> {
+        ++total.deliveries;
+        const auto fate = bring_back(store, entry, message);
+        if (!fate) return fate.error();
+        if (*fate == Fate::restored) ++total.restored;
+        if (*fate == Fate::orphan) ++gone[entry.user];
+        return {};
+    });
     if (auto settled = store.mda.settle_restored(); !settled) {
+        // One by one, so that no mail on a sound volume is kept for it. What was written may be lost, and an error is
+        // told once: it is looked for again.
         tell(settled.error().text());
-        out.failed = std::move(wanted);
+        each([&](const journal::Entry& entry, const Message& message) -> Result<void> {
+            const auto fate = bring_back(store, entry, message);
+            if (!fate) return fate.error();
+            return store.mda.settle_restored();
+        });
+    }
+    const auto times = [](std::size_t count) {
+        return count > 1 ? " (" + std::to_string(count) + " deliveries)" : std::string();
+    };
+    for (const auto& [text, count] : faults) tell(text + times(count));
+    for (const auto& [user, count] : gone) {
+        total.orphans += count;
+        log(LogLevel::warning, "journal: mail of " + user + " is passed over: there is no such user" + times(count));
     }
     total.failed += out.failed.size();
     return out;
@@ -273,9 +312,9 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
         // What was cut off may have been mail, unless there never was any.
         const bool cut = !is_kept(name) && used && !plan_.can_be(found->size) &&
                          (scan.state.in_use || found->size < plan_.segment_size);
-        const bool damaged = scan.damaged || cut;
+        const bool damaged = scan.damaged || found->torn || cut;
         if (!scan.state.in_use && !damaged) continue;
-        const Looked looked = look_for({config, db, mda}, scan, cancelled, is_kept(name), total);
+        const Looked looked = look_for({config, db, mda}, scan, cancelled, total);
         if (auto done = be_done_with({files_, dir, plan_.segment_size, generation_}, *found, damaged, looked, total);
             !done)
             return std::move(done).error();

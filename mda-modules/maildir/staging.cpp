@@ -93,15 +93,15 @@ public:
         const Staged twin = delivery.twin != nullptr ? delivery.twin->staged() : Staged{};
         Result<void> done;
         if (!link(twin)) {
-            if (!delivery.may_be_nameless || !create_nameless()) done = create();
+            was_nameless_ = delivery.may_be_nameless && create_nameless();
+            if (!was_nameless_) done = create();
             if (done && !clone(twin)) done = write(delivery.header, message);
         }
         if (!done) return done;
         header_ = delivery.header;
         message_ = &message;
         plan_.before.push_back({file_.get(), staged_path()});
-        plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
-        if (target_.fresh) plan_.after.push_back({mailbox_->root.get(), mailbox_->path});
+        plan_syncs_afterwards();
         return {};
     }
 
@@ -109,6 +109,14 @@ private:
     DirRef tmp() const { return {target_.maildir.tmp.get(), tmp_path_}; }
     DirRef fresh() const { return {target_.maildir.fresh.get(), fresh_path_}; }
     std::string staged_path() const { return (nameless_ ? fresh_path_ : tmp_path_) + "/" + name_; }
+
+    void plan_syncs_afterwards() {
+        plan_.after.clear();
+        plan_.after.push_back({target_.maildir.fresh.get(), fresh_path_});
+        if (target_.fresh) plan_.after.push_back({mailbox_->root.get(), mailbox_->path});
+        // That it has a name now is written in the file's own inode, too.
+        if (was_nameless_) plan_.after.push_back({file_.get(), staged_path()});
+    }
 
     Result<void> open_tmp() {
         if (target_.maildir.tmp) return {};
@@ -194,7 +202,9 @@ private:
     Result<void> copy_to_tmp() {
         const Fd nameless = std::move(file_);
         auto done = create();
-        return done ? files_.copy(nameless.get(), 0, size_, file_.get(), staged_path()) : done;
+        if (done) done = files_.copy(nameless.get(), 0, size_, file_.get(), staged_path());
+        plan_syncs_afterwards();
+        return done;
     }
 
     // Moves the file to new/ under `name`, or another one if that is taken.
@@ -221,9 +231,10 @@ private:
     std::uint64_t size_;
     std::string tmp_path_;
     std::string fresh_path_;
-    std::string name_;       // in tmp/; empty: nothing is there, not yet or not any more
-    bool nameless_ = false;  // the file will get that name, and has none yet
-    std::string published_;  // in new/, once it is there
+    std::string name_;           // in tmp/; empty: nothing is there, not yet or not any more
+    bool nameless_ = false;      // the file will get that name, and has none yet
+    bool was_nameless_ = false;  // it was when the plan was made
+    std::string published_;      // in new/, once it is there
     Fd file_;
     std::string header_;
     const Message* message_ = nullptr;

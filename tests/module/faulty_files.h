@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -82,6 +83,10 @@ public:
     Result<void> write_at(int fd, std::uint64_t offset, std::string_view data, std::string_view path) override {
         if (auto fault = fails("write_at", std::string(path), {fd, {}})) return *fault;
         return Files::write_at(fd, offset, data, path);
+    }
+    Result<void> read_at(int fd, std::uint64_t offset, std::span<char> bytes) override {
+        if (auto fault = fails("read_at", std::to_string(offset), {fd, {}})) return *fault;
+        return Files::read_at(fd, offset, bytes);
     }
     Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override {
         if (auto fault = fails("copy", std::string(path), {to, {}})) return *fault;

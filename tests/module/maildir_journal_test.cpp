@@ -204,7 +204,6 @@ TEST_CASE("journal: a volume that loses data behind the verdict takes no more, a
     Desk desk(site);
     const User alice = site.with_mailbox("alice@x");
     auto durability = desk.open();
-    const Durability& watched = *durability;
     site.restart(std::move(durability));
     std::atomic<bool> failed{false};
     site.files().before = [&](std::string_view operation, const std::string&, DirRef) {
@@ -222,7 +221,6 @@ TEST_CASE("journal: a volume that loses data behind the verdict takes no more, a
     }
     CHECK(failed);
     REQUIRE(refused);
-    CHECK(watched.stats().failures >= 1);
     site.restart();
     site.files().before = nullptr;
     for (const std::string& path : paths) fs::remove(path);  // what the volume lost

@@ -295,16 +295,20 @@ def test_a_full_disk_is_said_and_nothing_is_lost(site):
         assert found == stored
 
 
-def test_a_sync_that_fails_closes_the_volume_until_restart(site, tmp_path):
-    """The kernel tells of lost data once; a second sync that works proves nothing."""
+@pytest.mark.parametrize("mda, recipient", [("maildir", "alice"), ("maildir", "alice+new"), ("mbox", "alice")])
+def test_a_sync_that_fails_closes_the_volume_until_restart(site, tmp_path, mda, recipient):
+    """The kernel tells of lost data once; a second sync that works proves nothing. Whoever syncs: a module, too."""
     if not ROOST_KILL.exists():
         pytest.skip("roost-kill does not know this processor")
+    site.configure(store__mda=mda)
+    if mda == "mbox":
+        site.configure({"mbox.path": f"{site.mail}/%{{local}}"})
     site.add("alice@example.org")
     assert site.deliver("alice@example.org").returncode == 0
 
     def session(messages, *flags):
         said = b"LHLO x\r\n" + b"".join(
-            b"MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n" + wire(b"Subject: %d\n\n" % i)
+            b"MAIL FROM:<>\r\nRCPT TO:<%s@example.org>\r\nDATA\r\n" % recipient.encode() + wire(b"Subject: %d\n\n" % i)
             for i in range(messages)
         ) + b"QUIT\r\n"
         tracer = [ROOST_KILL, "--fail", "EIO", *flags, "--"] if flags else []
@@ -314,16 +318,26 @@ def test_a_sync_that_fails_closes_the_volume_until_restart(site, tmp_path):
         return [line for line in lines[lines.index(next(line for line in lines if line.startswith("354"))):]
                 if not line.startswith(("354", "221", "250 2.1"))]
 
+    def mail():
+        if mda == "mbox":
+            return (site.mail / "alice").read_bytes()
+        return sorted(site.mail.rglob("new/*"))
+
+    def forget_folder():
+        shutil.rmtree(site.maildir("alice@example.org") / ".new", ignore_errors=True)
+
     report = tmp_path / "report"
     assert session(1, "--list", "--report", report, "0")[0].startswith("250 ")
     calls = re.findall(r"^call (\d+) (\w+) (.*)$", report.read_text(), re.MULTILINE)
-    syncs = {name: number for number, name, path in calls if name in ("fsync", "fdatasync") and str(site.mail) in path}
-    assert set(syncs) == {"fsync", "fdatasync"}, calls
-    before = len(site.messages("alice@example.org"))
-    for number in syncs.values():
+    syncs = [(number, name) for number, name, path in calls
+             if name in ("fsync", "fdatasync") and str(site.mail) in path]
+    assert {name for _, name in syncs} == ({"fdatasync"} if mda == "mbox" else {"fsync", "fdatasync"}), calls
+    for number, _ in syncs:
+        forget_folder()
+        before = mail()
         verdicts = session(2, number)
-        assert [verdict[:10] for verdict in verdicts] == ["451 4.3.0 "] * 2, verdicts
-        assert len(site.messages("alice@example.org")) == before
+        assert [verdict[:10] for verdict in verdicts] == ["451 4.3.0 "] * 2, (verdicts, number, calls)
+        assert mail() == before
     log = site.log.read_text()
     assert "then restart roostd" in log
     assert session(1)[0].startswith("250 ")

@@ -122,7 +122,6 @@ TEST_CASE("files are synced before publishing, directories after it, each once")
     CHECK(durability->stats().groups == 2);
     CHECK(durability->stats().members == 4);
     CHECK(durability->stats().syncs == 3);
-    CHECK(durability->stats().failures == 0);
 }
 
 TEST_CASE("a single delivery starts no thread") {
@@ -236,7 +235,6 @@ TEST_CASE("after a sync that failed nothing more is accepted on that volume") {
     CHECK(durability->accepts(other));
     CHECK(durability->before_publish(other_group));
     CHECK(durability->after_publish(other_group));
-    CHECK(durability->stats().failures == 1);
 
     std::string logged = [&] {
         Files plain;
