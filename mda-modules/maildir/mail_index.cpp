@@ -32,7 +32,7 @@ bool same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec &&
 
 }  // namespace
 
-std::string_view base_of(std::string_view name) { return name.substr(0, name.find(':')); }
+std::string_view unique_part(std::string_view name) { return name.substr(0, name.find_first_of(",:")); }
 
 bool MailIndex::is_current(Files& files, const Mailbox& mailbox, std::int64_t since) const {
     if (seen_.empty() || mailbox.state.st_dev != device_ || mailbox.state.st_ino != inode_ || since < since_)
@@ -53,8 +53,8 @@ Result<void> MailIndex::list_folder(Files& files, DirRef dir, const std::string&
         if (::fstat(listing->get(), &st) != 0) return system_error(errno, "cannot look at " + path);
         seen_.push_back({path_in(folder, part), st.st_mtim});
         auto listed = each_entry(listing->get(), path, [&](const Entry& entry) -> Result<void> {
-            const std::string_view base = base_of(entry.name);
-            if (seconds_of(base) >= since_) spots_.emplace(base, Spot{folder, part, entry.name});
+            const std::string_view unique = unique_part(entry.name);
+            if (seconds_of(unique) >= since_) spots_.emplace(unique, Spot{folder, part, entry.name});
             return {};
         });
         if (!listed) return listed;
@@ -92,11 +92,11 @@ Result<void> MailIndex::list(Files& files, const Mailbox& mailbox, std::int64_t 
 }
 
 Result<std::optional<Spot>> MailIndex::find(Files& files, const Mailbox& mailbox, const std::string& folder,
-                                            std::string_view base) {
-    const std::int64_t since = std::max<std::int64_t>(seconds_of(base) - kSlackSeconds, 0);
+                                            std::string_view unique) {
+    const std::int64_t since = std::max<std::int64_t>(seconds_of(unique) - kSlackSeconds, 0);
     if (!is_current(files, mailbox, since))
         if (auto listed = list(files, mailbox, since); !listed) return std::move(listed).error();
-    const auto [begin, end] = spots_.equal_range(std::string(base));
+    const auto [begin, end] = spots_.equal_range(std::string(unique));
     if (begin == end) return std::optional<Spot>();
     const auto own = std::find_if(begin, end, [&](const auto& each) { return each.second.folder == folder; });
     return std::optional(own == end ? begin->second : own->second);
@@ -107,7 +107,7 @@ void MailIndex::add(Files& files, const Mailbox& mailbox, Spot spot) {
     for (Seen& seen : seen_)
         if (seen.path == path)
             if (const auto now = files.stat(mailbox.ref(), path)) seen.changed = now->st_mtim;
-    spots_.emplace(base_of(spot.name), std::move(spot));
+    spots_.emplace(unique_part(spot.name), std::move(spot));
 }
 
 }  // namespace roost::maildir

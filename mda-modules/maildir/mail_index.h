@@ -24,17 +24,18 @@ struct Spot {
     std::string name;
 };
 
-// What a name keeps when flags are added to it.
-std::string_view base_of(std::string_view name);
+// What a name keeps whatever mail programs make of it: they add flags behind a colon, and add, change and drop fields
+// behind a comma, such as sizes and IMAP UIDs.
+std::string_view unique_part(std::string_view name);
 
 // Finds files of one mailbox after the other. The mailbox is listed once, and anew only when something has changed in
 // it, as its directories' times tell; of its files only those are kept in mind whose names say that they are hardly
 // older than the one that is looked for. One thread at a time.
 class MailIndex {
 public:
-    // The file of that base name, preferably in `folder`; nothing if there is none in new/ and cur/ of any folder.
+    // The file with that unique part, preferably in `folder`; nothing if there is none in new/ and cur/ of any folder.
     Result<std::optional<Spot>> find(Files& files, const Mailbox& mailbox, const std::string& folder,
-                                     std::string_view base);
+                                     std::string_view unique);
     // A file that was put there by us, after find().
     void add(Files& files, const Mailbox& mailbox, Spot spot);
 
@@ -50,9 +51,9 @@ private:
 
     dev_t device_ = 0;
     ino_t inode_ = 0;
-    std::int64_t since_ = 0;  // in seconds since 1970; what is older is not in `spots_`
-    std::vector<Seen> seen_;  // empty: no mailbox is known
-    std::unordered_multimap<std::string, Spot> spots_;
+    std::int64_t since_ = 0;                            // in seconds since 1970; what is older is not in `spots_`
+    std::vector<Seen> seen_;                            // empty: no mailbox is known
+    std::unordered_multimap<std::string, Spot> spots_;  // by unique parts
 };
 
 }  // namespace roost::maildir

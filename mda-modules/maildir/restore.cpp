@@ -122,7 +122,7 @@ Result<std::optional<Spot>> Restorer::find(const Mailbox& mailbox, const Place& 
     // Where it was put is where most lie; then wherever a reader may have moved it.
     if (auto home = open_home(files_, mailbox, fresh))
         if (files_.stat({home->dir.get(), home->path}, place.name)) return std::optional(fresh);
-    return index_.find(files_, mailbox, folder, base_of(place.name));
+    return index_.find(files_, mailbox, folder, unique_part(place.name));
 }
 
 Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_text, const std::string& header,

@@ -30,10 +30,10 @@ class Restorer {
 public:
     explicit Restorer(Files& files) : files_(files) {}
 
-    // The message, under its name with any flags, in its folder or in any other. One that is missing is put into its
-    // folder's new/, which is made if need be; a torn one is replaced where it lies. Returns whether it was missing or
-    // torn. The counts of mailbox and folder are forgotten, since a crash may have left it behind. As the mailbox's
-    // owner.
+    // The message, whatever mail programs have added to its name, in its folder or in any other. One that is missing is
+    // put into its folder's new/, which is made if need be; a torn one is replaced where it lies. Returns whether it
+    // was missing or torn. The counts of mailbox and folder are forgotten, since a crash may have left it behind. As
+    // the mailbox's owner.
     Result<bool> restore(const Mailbox& mailbox, const std::string& place, const std::string& header,
                          const Message& message);
     // Everything that restore() found or put is on the disk.
