@@ -16,25 +16,6 @@ namespace {
 
 bool is_gone(const Error& error) { return error.sys == ENOENT || error.sys == ESTALE; }
 
-// When the open directory last changed, at a moment from which on every further change shows: a file system's times go
-// by ticks, and what changes twice within one looks unchanged. Waits for the tick to end; a directory that changes all
-// the time gets its last look. Nothing: it is empty, as that of a new mailbox, and looking again tells as much.
-Result<std::optional<struct timespec>> settled_change(int fd, std::string_view path) {
-    constexpr int kLooks = 50;
-    constexpr long kNanoseconds = 1'000'000;
-    for (int look = 1;; ++look) {
-        struct stat st {};
-        if (::fstat(fd, &st) != 0) return system_error(errno, "cannot look at " + std::string(path));
-        struct timespec tick {};
-        ::clock_gettime(CLOCK_REALTIME_COARSE, &tick);
-        const bool this_tick = st.st_mtim.tv_sec == tick.tv_sec && st.st_mtim.tv_nsec >= tick.tv_nsec;
-        if (!this_tick || look == kLooks) return std::optional(st.st_mtim);
-        if (is_empty(fd, path)) return std::optional<struct timespec>();
-        const struct timespec pause { 0, kNanoseconds };
-        ::nanosleep(&pause, nullptr);
-    }
-}
-
 }  // namespace
 
 std::optional<std::uint64_t> size_in_name(std::string_view name) {
@@ -123,14 +104,8 @@ Result<void> Count::add_directory(Files& files, DirRef dir, const std::string& n
 }
 
 bool Count::still_holds(Files& files, const Mailbox& mailbox) const {
-    return std::all_of(seen_.begin(), seen_.end(), [&](const Seen& seen) {
-        if (!seen.changed) {
-            auto dir = files.open_dir(mailbox.ref(), seen.name);
-            return dir && is_empty(dir->get(), mailbox.path);
-        }
-        const auto st = files.stat(mailbox.ref(), seen.name);
-        return st && st->st_mtim.tv_sec == seen.changed->tv_sec && st->st_mtim.tv_nsec == seen.changed->tv_nsec;
-    });
+    return std::all_of(seen_.begin(), seen_.end(),
+                       [&](const Seen& seen) { return is_unchanged(files, mailbox.ref(), seen); });
 }
 
 }  // namespace roost::maildir

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/result.h"
+#include "entries.h"
 #include "mailbox.h"
 #include "quota/limits.h"
 
@@ -39,10 +40,6 @@ public:
     bool still_holds(Files& files, const Mailbox& mailbox) const;
 
 private:
-    struct Seen {
-        std::string name;                        // from the mailbox's root
-        std::optional<struct timespec> changed;  // none: it was empty
-    };
     Count() = default;
     // `prefix`: the folder's directory and "/", or empty for INBOX.
     Result<void> add_maildir(Files& files, DirRef dir, const std::string& prefix, bool count_trashed);

@@ -1,5 +1,6 @@
 #include "entries.h"
 
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,6 +50,31 @@ bool is_empty(int fd, std::string_view path) {
         },
         true);
     return ::lseek(fd, 0, SEEK_SET) == 0 && listed && empty;
+}
+
+Result<std::optional<struct timespec>> settled_change(int fd, std::string_view path) {
+    constexpr int kLooks = 50;
+    constexpr long kNanoseconds = 1'000'000;
+    for (int look = 1;; ++look) {
+        struct stat st {};
+        if (::fstat(fd, &st) != 0) return system_error(errno, "cannot look at " + std::string(path));
+        struct timespec tick {};
+        ::clock_gettime(CLOCK_REALTIME_COARSE, &tick);
+        const bool this_tick = st.st_mtim.tv_sec == tick.tv_sec && st.st_mtim.tv_nsec >= tick.tv_nsec;
+        if (!this_tick || look == kLooks) return std::optional(st.st_mtim);
+        if (is_empty(fd, path)) return std::optional<struct timespec>();
+        const struct timespec pause { 0, kNanoseconds };
+        ::nanosleep(&pause, nullptr);
+    }
+}
+
+bool is_unchanged(Files& files, DirRef root, const Seen& seen) {
+    if (!seen.changed) {
+        auto dir = files.open_dir(root, seen.path);
+        return dir && is_empty(dir->get(), root.path);
+    }
+    const auto st = files.stat(root, seen.path);
+    return st && st->st_mtim.tv_sec == seen.changed->tv_sec && st->st_mtim.tv_nsec == seen.changed->tv_nsec;
 }
 
 }  // namespace roost::maildir

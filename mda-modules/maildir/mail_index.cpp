@@ -7,13 +7,13 @@
 #include <charconv>
 #include <utility>
 
-#include "entries.h"
-
 namespace roost::maildir {
 namespace {
 
 // Clocks are set back, too.
 constexpr std::int64_t kSlackSeconds = 600;
+// How often a mailbox that changes all the time is listed for one message.
+constexpr int kListings = 5;
 
 bool is_not_there(const Error& error) { return error.sys == ENOENT || error.sys == ENOTDIR || error.sys == ELOOP; }
 
@@ -28,8 +28,6 @@ std::string path_in(const std::string& folder, std::string_view part) {
     return folder.empty() ? std::string(part) : folder + "/" + std::string(part);
 }
 
-bool same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
-
 }  // namespace
 
 std::string_view unique_part(std::string_view name) { return name.substr(0, name.find_first_of(",:")); }
@@ -37,27 +35,27 @@ std::string_view unique_part(std::string_view name) { return name.substr(0, name
 bool MailIndex::is_current(Files& files, const Mailbox& mailbox, std::int64_t since) const {
     if (seen_.empty() || mailbox.state.st_dev != device_ || mailbox.state.st_ino != inode_ || since < since_)
         return false;
-    return std::all_of(seen_.begin(), seen_.end(), [&](const Seen& seen) {
-        const auto now = files.stat(mailbox.ref(), seen.path);
-        return now && same(now->st_mtim, seen.changed);
-    });
+    return std::all_of(seen_.begin(), seen_.end(),
+                       [&](const Seen& seen) { return is_unchanged(files, mailbox.ref(), seen); });
 }
 
 Result<void> MailIndex::list_folder(Files& files, DirRef dir, const std::string& folder) {
+    // First new: from there mail programs move messages to cur.
     for (const char* part : {"new", "cur"}) {
         auto listing = files.open_dir(dir, part);
         if (!listing && is_not_there(listing.error())) continue;
         if (!listing) return std::move(listing).error();
-        struct stat st {};
         const std::string path = std::string(dir.path) + "/" + part;
-        if (::fstat(listing->get(), &st) != 0) return system_error(errno, "cannot look at " + path);
-        seen_.push_back({path_in(folder, part), st.st_mtim});
+        auto changed = settled_change(listing->get(), path);
+        if (!changed) return std::move(changed).error();
+        seen_.push_back({path_in(folder, part), *changed});
         auto listed = each_entry(listing->get(), path, [&](const Entry& entry) -> Result<void> {
             const std::string_view unique = unique_part(entry.name);
             if (seconds_of(unique) >= since_) spots_.emplace(unique, Spot{folder, part, entry.name});
             return {};
         });
-        if (!listed) return listed;
+        // A mail program may remove a folder at any time.
+        if (!listed && !is_not_there(listed.error())) return listed;
     }
     return {};
 }
@@ -94,12 +92,15 @@ Result<void> MailIndex::list(Files& files, const Mailbox& mailbox, std::int64_t 
 Result<std::optional<Spot>> MailIndex::find(Files& files, const Mailbox& mailbox, const std::string& folder,
                                             std::string_view unique) {
     const std::int64_t since = std::max<std::int64_t>(seconds_of(unique) - kSlackSeconds, 0);
-    if (!is_current(files, mailbox, since))
-        if (auto listed = list(files, mailbox, since); !listed) return std::move(listed).error();
-    const auto [begin, end] = spots_.equal_range(std::string(unique));
-    if (begin == end) return std::optional<Spot>();
-    const auto own = std::find_if(begin, end, [&](const auto& each) { return each.second.folder == folder; });
-    return std::optional(own == end ? begin->second : own->second);
+    for (int listings = 0;; ++listings) {
+        const bool last = is_current(files, mailbox, since) || listings == kListings;
+        if (!last)
+            if (auto listed = list(files, mailbox, since); !listed) return std::move(listed).error();
+        const auto [begin, end] = spots_.equal_range(std::string(unique));
+        const auto own = std::find_if(begin, end, [&](const auto& each) { return each.second.folder == folder; });
+        if (begin != end) return std::optional(own == end ? begin->second : own->second);
+        if (last) return std::optional<Spot>();
+    }
 }
 
 void MailIndex::add(Files& files, const Mailbox& mailbox, Spot spot) {

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <cstdint>
-#include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 
 #include "base/files.h"
 #include "base/result.h"
+#include "entries.h"
 #include "mailbox.h"
 
 namespace roost::maildir {
@@ -34,17 +34,14 @@ std::string_view unique_part(std::string_view name);
 class MailIndex {
 public:
     // The file with that unique part, preferably in `folder`; nothing if there is none in new/ and cur/ of any folder.
+    // What is found may have moved on meanwhile. Nothing is said only when nothing changed while the mailbox was
+    // listed, since a listing may miss what mail programs move, or when that goes on and on.
     Result<std::optional<Spot>> find(Files& files, const Mailbox& mailbox, const std::string& folder,
                                      std::string_view unique);
     // A file that was put there by us, after find().
     void add(Files& files, const Mailbox& mailbox, Spot spot);
 
 private:
-    // A directory that was listed, by its path in the mailbox.
-    struct Seen {
-        std::string path;
-        timespec changed;
-    };
     bool is_current(Files& files, const Mailbox& mailbox, std::int64_t since) const;
     Result<void> list(Files& files, const Mailbox& mailbox, std::int64_t since);
     Result<void> list_folder(Files& files, DirRef dir, const std::string& folder);

@@ -18,6 +18,9 @@
 namespace roost::maildir {
 namespace {
 
+// How often a message is looked for that mail programs move away just then.
+constexpr int kLooks = 5;
+
 // The directory that a file lies in.
 struct Home {
     std::string path;
@@ -41,17 +44,22 @@ Result<Home> open_home(Files& files, const Mailbox& mailbox, const Spot& spot) {
     return out;
 }
 
-// Whether the file holds just these bytes.
-Result<bool> is_whole(Files& files, const Home& home, const std::string& name, const std::string& header,
-                      const Message& message) {
+// A file that was looked at.
+struct Look {
+    bool whole = false;  // it holds just the message's bytes
+    Fd file;             // empty: it is a link
+    nlink_t links = 0;   // how many names it had then
+};
+
+Result<Look> look_at(Files& files, const Home& home, const std::string& name, const std::string& header,
+                     const Message& message) {
     auto file = files.open({home.dir.get(), home.path}, name, O_RDONLY | O_NONBLOCK);
-    if (!file && (file.error().sys == ENOENT || file.error().sys == ELOOP)) return false;
+    if (!file && file.error().sys == ELOOP) return Look{};
     if (!file) return std::move(file).error();
     const std::string path = home.path + "/" + name;
     struct stat st {};
     if (::fstat(file->get(), &st) != 0) return system_error(errno, "cannot look at " + path);
-    if (!S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) != header.size() + message.size()) return false;
-    bool same = true;
+    bool same = S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == header.size() + message.size();
     const auto compare = [&](std::string_view expected) -> Result<void> {
         std::array<char, 16384> buffer{};
         while (same && !expected.empty()) {
@@ -66,7 +74,7 @@ Result<bool> is_whole(Files& files, const Home& home, const std::string& name, c
     auto done = compare(header);
     if (done) done = message.each(compare);
     if (!done) return std::move(done).error();
-    return same;
+    return Look{same, *std::move(file), st.st_nlink};
 }
 
 // Writes the message into the folder's tmp/, and moves it from there over the file `name` in `home`, or to new/ if
@@ -90,6 +98,17 @@ Result<void> put(Files& files, const Mailbox& mailbox, const Place& place, const
     if (done) done = files.rename(tmp, name, to, home != nullptr ? name_there : place.name);
     if (!done) static_cast<void>(files.unlink(tmp, name));
     return done;
+}
+
+// Puts the message in place of the torn file `name`. ENOENT: a mail program has moved that one on meanwhile.
+Result<void> replace(Files& files, const Mailbox& mailbox, const Place& place, const Home& home,
+                     const std::string& name, const Look& torn, const std::string& header, const Message& message) {
+    auto done = put(files, mailbox, place, &home, name, header, message);
+    struct stat st {};
+    if (!done || !torn.file || ::fstat(torn.file.get(), &st) != 0 || st.st_nlink < torn.links) return done;
+    // It lost no name, so ours is a second one beside it.
+    done = files.unlink({home.dir.get(), home.path}, name);
+    return done ? system_error(ENOENT, "cannot replace " + home.path + "/" + name) : done;
 }
 
 // Of the mailbox, and of the folder if it is counted apart.
@@ -136,21 +155,31 @@ Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_
         volume.directory.reset(::fcntl(mailbox.root.get(), F_DUPFD_CLOEXEC, 0));
         volume.path = mailbox.path;
     }
-    auto spot = find(mailbox, *place);
-    if (!spot) return std::move(spot).error();
-    std::optional<Home> home;
-    if (*spot) {
-        auto opened = open_home(files_, mailbox, **spot);
-        if (!opened) return std::move(opened).error();
-        home.emplace(*std::move(opened));
-        auto whole = is_whole(files_, *home, (*spot)->name, header, message);
-        if (!whole) return whole;
-        if (*whole) return false;
+    for (int looks = 1;; ++looks) {
+        auto done = look(mailbox, *place, header, message);
+        if (done || done.error().sys != ENOENT || looks == kLooks) return done;
+        // A mail program has moved or removed what was found.
+        index_ = {};
     }
-    auto done = put(files_, mailbox, *place, home ? &*home : nullptr, home ? (*spot)->name : "", header, message);
+}
+
+Result<bool> Restorer::look(const Mailbox& mailbox, const Place& place, const std::string& header,
+                            const Message& message) {
+    auto spot = find(mailbox, place);
+    if (!spot) return std::move(spot).error();
+    if (!*spot) {
+        auto done = put(files_, mailbox, place, nullptr, {}, header, message);
+        if (!done) return std::move(done).error();
+        index_.add(files_, mailbox, {place.folder.empty() ? "" : folder_directory(place.folder), "new", place.name});
+        return true;
+    }
+    auto home = open_home(files_, mailbox, **spot);
+    if (!home) return std::move(home).error();
+    auto seen = look_at(files_, *home, (*spot)->name, header, message);
+    if (!seen) return std::move(seen).error();
+    if (seen->whole) return false;
+    auto done = replace(files_, mailbox, place, *home, (*spot)->name, *seen, header, message);
     if (!done) return std::move(done).error();
-    if (!home)
-        index_.add(files_, mailbox, {place->folder.empty() ? "" : folder_directory(place->folder), "new", place->name});
     return true;
 }
 

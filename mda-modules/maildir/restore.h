@@ -31,9 +31,9 @@ public:
     explicit Restorer(Files& files) : files_(files) {}
 
     // The message, whatever mail programs have added to its name, in its folder or in any other. One that is missing is
-    // put into its folder's new/, which is made if need be; a torn one is replaced where it lies. Returns whether it
-    // was missing or torn. The counts of mailbox and folder are forgotten, since a crash may have left it behind. As
-    // the mailbox's owner.
+    // put into its folder's new/, which is made if need be; a torn one is replaced where it lies. Mail programs may
+    // move it meanwhile, but not time and again. Returns whether it was missing or torn. The counts of mailbox and
+    // folder are forgotten, since a crash may have left it behind. As the mailbox's owner.
     Result<bool> restore(const Mailbox& mailbox, const std::string& place, const std::string& header,
                          const Message& message);
     // Everything that restore() found or put is on the disk.
@@ -46,6 +46,8 @@ private:
         std::string path;
     };
     Result<std::optional<Spot>> find(const Mailbox& mailbox, const Place& place);
+    // Restores it if it stays where it is found, or is nowhere; else an Error with ENOENT.
+    Result<bool> look(const Mailbox& mailbox, const Place& place, const std::string& header, const Message& message);
 
     Files& files_;
     MailIndex index_;

@@ -70,3 +70,136 @@ TEST_CASE("restore: another message is not taken for one that is lost", "[maildi
     CHECK(crash.recover().restored == 1);
     CHECK(crash.site.messages(crash.alice) == Mails{kHello, "other\n", "other\n"});
 }
+
+TEST_CASE("restore: a message that a mail program moves between finding and looking is found again", "[maildir]") {
+    AfterCrash crash;
+    fs::create_directories(crash.root / ".Archive" / "cur");
+    const bool read_before = GENERATE(false, true);
+    const bool to_folder = GENERATE(false, true);
+    const int moves = GENERATE(1, 4);
+    CAPTURE(read_before, to_folder, moves);
+    fs::path at = crash.path;
+    const auto move_to = [&](const fs::path& next) { fs::rename(std::exchange(at, next), next); };
+    if (read_before) move_to(crash.in_cur(":2,"));
+    int moved = 0;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation != "open" || name != at.filename() || moved == moves) return 0;
+        const std::string flags = ":2," + std::string(static_cast<std::size_t>(++moved), 'S');
+        move_to(to_folder ? crash.root / ".Archive" / "cur" / (crash.name + flags) : crash.in_cur(flags));
+        return 0;
+    };
+    const JournalRecovery found = crash.recover();
+    CHECK(moved == moves);
+    CHECK(found.restored == 0);
+    CHECK(found.kept == 0);
+    CHECK(MaildirReader::contents(at) == kHello);
+    CHECK(crash.site.recount(crash.alice) == Usage{kHello.size(), 1});
+}
+
+TEST_CASE("restore: a message that never stays where it is found is tried again at the next start", "[maildir]") {
+    AfterCrash crash;
+    fs::path at = crash.path;
+    int moved = 0;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation != "open" || name != at.filename()) return 0;
+        const fs::path next = crash.in_cur(":2," + std::string(static_cast<std::size_t>(++moved), 'S'));
+        fs::rename(std::exchange(at, next), next);
+        return 0;
+    };
+    CHECK(crash.recover().kept == 1);
+    CHECK(moved > 1);
+    CHECK(moved < 100);
+    const JournalRecovery found = crash.recover();
+    CHECK(found.deliveries == 1);
+    CHECK(found.restored == 0);
+    CHECK(found.kept == 0);
+    CHECK(crash.site.messages(crash.alice) == Mails{kHello});
+}
+
+TEST_CASE("restore: a message that a user deletes between finding and looking is brought back once", "[maildir]") {
+    AfterCrash crash;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation == "open" && name == crash.name) fs::remove(crash.path);
+        return 0;
+    };
+    CHECK(crash.recover().restored == 1);
+    CHECK(crash.site.messages(crash.alice) == Mails{kHello});
+}
+
+TEST_CASE("restore: a folder that is renamed or removed while a message is looked for in it", "[maildir]") {
+    AfterCrash crash;
+    fs::create_directories(crash.root / ".Archive" / "cur");
+    fs::rename(crash.path, crash.root / ".Archive" / "cur" / (crash.name + ":2,S"));
+    const bool removed = GENERATE(false, true);
+    CAPTURE(removed);
+    int opened = 0;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        // First to be listed.
+        if (operation != "open_dir" || name != ".Archive" || ++opened != 2) return 0;
+        if (removed)
+            fs::remove_all(crash.root / ".Archive");
+        else
+            fs::rename(crash.root / ".Archive", crash.root / ".Old");
+        return 0;
+    };
+    const JournalRecovery found = crash.recover();
+    CHECK(opened >= 2);
+    CHECK(found.restored == (removed ? 1 : 0));
+    CHECK(found.kept == 0);
+    CHECK(crash.site.messages(crash.alice, {"Old"}).size() == (removed ? 0 : 1));
+    CHECK(crash.site.messages(crash.alice).size() == (removed ? 1 : 0));
+}
+
+TEST_CASE("restore: a torn message that a mail program moves before it is replaced is replaced where it went",
+          "[maildir]") {
+    AfterCrash crash;
+    const bool linked = GENERATE(false, true);
+    const bool deleted = GENERATE(false, true);
+    CAPTURE(linked, deleted);
+    put(crash.path, "Subj");
+    if (linked) fs::create_hard_link(crash.path, crash.site.dir() + "/of-another-user");
+    bool moved = false;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation != "rename" || name != crash.name || std::exchange(moved, true)) return 0;
+        if (deleted)
+            fs::remove(crash.path);
+        else
+            fs::rename(crash.path, crash.in_cur(":2,S"));
+        return 0;
+    };
+    CHECK(crash.recover().restored == 1);
+    CHECK(moved);
+    CHECK(crash.site.messages(crash.alice) == Mails{kHello});
+    CHECK(fs::exists(crash.in_cur(":2,S")) == !deleted);
+    CHECK(crash.site.reader().leftovers(crash.alice).empty());
+}
+
+TEST_CASE("restore: a message that moves while the mailbox is listed, to where that was done, is not lost",
+          "[maildir]") {
+    AfterCrash crash;
+    const fs::path junk = crash.root / ".Junk" / "cur";
+    fs::create_directories(junk);
+    fs::rename(crash.path, junk / crash.name);
+    bool moved = false;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation == "open_dir" && name == ".Junk" && !std::exchange(moved, true))
+            fs::rename(junk / crash.name, crash.in_cur(":2,S"));
+        return 0;
+    };
+    CHECK(crash.recover().restored == 0);
+    CHECK(moved);
+    CHECK(crash.site.messages(crash.alice) == Mails{kHello});
+}
+
+TEST_CASE("restore: a mailbox that changes all the time is not listed for ever", "[maildir]") {
+    AfterCrash crash;
+    fs::remove(crash.path);
+    int listed = 0;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation == "open_dir" && name == ".") put(crash.root / "cur" / std::to_string(++listed), "another\n");
+        if (operation == "stat" && name == "cur") put(crash.root / "cur" / ("x" + std::to_string(listed)), "another\n");
+        return 0;
+    };
+    CHECK(crash.recover().restored == 1);
+    CHECK(listed < 10);
+}
