@@ -111,6 +111,15 @@ Result<void> replace(Files& files, const Mailbox& mailbox, const Place& place, c
     return done ? system_error(ENOENT, "cannot replace " + home.path + "/" + name) : done;
 }
 
+// The message is whole, but its counts could not be forgotten: where nothing can be written, nothing need be put right.
+// Such a volume may also have given up writing, with the message still in memory alone. Syncing the volume may do
+// nothing then; syncing the file tells.
+Result<void> leave(Files& files, const Home& home, const std::string& name, const Fd& file, const Error& error) {
+    if (error.sys != EROFS) return error;
+    auto done = files.sync(file.get(), home.path + "/" + name);
+    return done ? files.sync(home.dir.get(), home.path) : done;
+}
+
 // Of the mailbox, and of the folder if it is counted apart.
 Result<void> forget_counts(Files& files, const Mailbox& mailbox, const Folder& folder) {
     auto forgotten = forget_count(files, mailbox);
@@ -149,14 +158,17 @@ Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_
     auto place = parse_place(place_text);
     if (!place) return std::move(place).error();
     // Before the mailbox is listed, since it changes the mailbox.
-    if (auto forgotten = forget_counts(files_, mailbox, place->folder); !forgotten) return std::move(forgotten).error();
+    const auto forgotten = forget_counts(files_, mailbox, place->folder);
     Volume& volume = volumes_[mailbox.state.st_dev];
     if (!volume.directory) {
         volume.directory.reset(::fcntl(mailbox.root.get(), F_DUPFD_CLOEXEC, 0));
         volume.path = mailbox.path;
     }
     for (int looks = 1;; ++looks) {
-        auto done = look(mailbox, *place, header, message);
+        auto done = look(mailbox, *place, header, message, forgotten);
+        // Once more, for whoever has counted meanwhile, without what was put there.
+        if (done && *done)
+            if (auto again = forget_counts(files_, mailbox, place->folder); !again) return std::move(again).error();
         if (done || done.error().sys != ENOENT || looks == kLooks) return done;
         // A mail program has moved or removed what was found.
         index_ = {};
@@ -164,7 +176,7 @@ Result<bool> Restorer::restore(const Mailbox& mailbox, const std::string& place_
 }
 
 Result<bool> Restorer::look(const Mailbox& mailbox, const Place& place, const std::string& header,
-                            const Message& message) {
+                            const Message& message, const Result<void>& forgotten) {
     auto spot = find(mailbox, place);
     if (!spot) return std::move(spot).error();
     if (!*spot) {
@@ -177,7 +189,11 @@ Result<bool> Restorer::look(const Mailbox& mailbox, const Place& place, const st
     if (!home) return std::move(home).error();
     auto seen = look_at(files_, *home, (*spot)->name, header, message);
     if (!seen) return std::move(seen).error();
-    if (seen->whole) return false;
+    if (seen->whole) {
+        auto left = forgotten ? forgotten : leave(files_, *home, (*spot)->name, seen->file, forgotten.error());
+        if (!left) return std::move(left).error();
+        return false;
+    }
     auto done = replace(files_, mailbox, place, *home, (*spot)->name, *seen, header, message);
     if (!done) return std::move(done).error();
     return true;

@@ -33,7 +33,8 @@ public:
     // The message, whatever mail programs have added to its name, in its folder or in any other. One that is missing is
     // put into its folder's new/, which is made if need be; a torn one is replaced where it lies. Mail programs may
     // move it meanwhile, but not time and again. Returns whether it was missing or torn. The counts of mailbox and
-    // folder are forgotten, since a crash may have left it behind. As the mailbox's owner.
+    // folder are forgotten, since a crash may have left it behind; on a volume that is mounted read-only a message that
+    // is whole is left alone with them. As the mailbox's owner.
     Result<bool> restore(const Mailbox& mailbox, const std::string& place, const std::string& header,
                          const Message& message);
     // Everything that restore() found or put is on the disk.
@@ -47,7 +48,9 @@ private:
     };
     Result<std::optional<Spot>> find(const Mailbox& mailbox, const Place& place);
     // Restores it if it stays where it is found, or is nowhere; else an Error with ENOENT.
-    Result<bool> look(const Mailbox& mailbox, const Place& place, const std::string& header, const Message& message);
+    // `forgotten`: whether the counts are.
+    Result<bool> look(const Mailbox& mailbox, const Place& place, const std::string& header, const Message& message,
+                      const Result<void>& forgotten);
 
     Files& files_;
     MailIndex index_;

@@ -1,6 +1,8 @@
 // Recovery beside mail programs that are at work in the mailbox.
+#include <cerrno>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -202,4 +204,61 @@ TEST_CASE("restore: a mailbox that changes all the time is not listed for ever",
     };
     CHECK(crash.recover().restored == 1);
     CHECK(listed < 10);
+}
+
+TEST_CASE("restore: on a volume that is mounted read-only, mail that is whole is done with, and only that",
+          "[maildir]") {
+    AfterCrash crash;
+    crash.site.usage(crash.alice);
+    const std::string state = GENERATE("in new", "in cur", "lost", "torn");
+    CAPTURE(state);
+    if (state == "in cur") fs::rename(crash.path, crash.in_cur(":2,S"));
+    if (state == "lost") fs::remove(crash.path);
+    if (state == "torn") put(crash.path, "Subj");
+    const bool whole = state.starts_with("in ");
+    // As a volume does that has given up: what is not on the disk yet will never be.
+    const bool given_up = GENERATE(false, true);
+    CAPTURE(given_up);
+    const std::string mail = crash.site.mail();
+    bool writable = false;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef dir) {
+        if (writable || (!name.starts_with(mail) && !dir.path.starts_with(mail))) return 0;
+        const bool writes = operation != "open" && operation != "open_dir" && operation != "stat" &&
+                            !operation.starts_with("sync") && operation != "clone";
+        const bool makes = operation == "open" && dir.path.ends_with("/tmp");
+        return writes || makes || (given_up && operation == "sync") ? EROFS : 0;
+    };
+    const JournalRecovery found = crash.desk.recover(crash.dir);
+    CHECK(found.restored == 0);
+    CHECK(found.kept == (whole && !given_up ? 0 : 1));
+    writable = true;
+    CHECK(crash.recover().restored == (whole ? 0 : 1));
+    CHECK(crash.recover().deliveries == 0);
+    CHECK(crash.site.messages(crash.alice) == Mails{kHello});
+}
+
+TEST_CASE("restore: what is found whole is counted anew, since a crash may have taken its entry", "[maildir]") {
+    AfterCrash crash;
+    if (GENERATE(false, true)) fs::rename(crash.path, crash.in_cur(":2,S"));
+    put(crash.root / "maildirsize", "1073741824S\n0 0\n");
+    CHECK(crash.site.usage(crash.alice) == Usage{});
+    CHECK(crash.recover().restored == 0);
+    CHECK(crash.site.usage(crash.alice) == Usage{kHello.size(), 1});
+}
+
+TEST_CASE("restore: what is brought back is counted, also if somebody counts just before", "[maildir]") {
+    AfterCrash crash;
+    if (GENERATE(false, true))
+        fs::remove(crash.path);
+    else
+        put(crash.path, "");
+    bool counted = false;
+    crash.site.files().before = [&](std::string_view operation, const std::string& name, DirRef /*dir*/) {
+        if (operation == "rename" && name == crash.name && !std::exchange(counted, true))
+            static_cast<void>(crash.site.recount(crash.alice));
+        return 0;
+    };
+    CHECK(crash.recover().restored == 1);
+    CHECK(counted);
+    CHECK(crash.site.usage(crash.alice) == Usage{kHello.size(), 1});
 }
