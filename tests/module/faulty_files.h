@@ -85,7 +85,8 @@ public:
         return Files::write_at(fd, offset, data, path);
     }
     Result<void> read_at(int fd, std::uint64_t offset, std::span<char> bytes) override {
-        if (auto fault = fails("read_at", std::to_string(offset), {fd, {}})) return *fault;
+        if (auto fault = fails("read_at", std::to_string(offset) + "+" + std::to_string(bytes.size()), {fd, {}}))
+            return *fault;
         return Files::read_at(fd, offset, bytes);
     }
     Result<void> copy(int from, std::uint64_t offset, std::uint64_t size, int to, std::string_view path) override {

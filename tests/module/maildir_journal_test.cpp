@@ -2,10 +2,14 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "journal_desk.h"
 #include "maildir_reader.h"
@@ -205,11 +209,12 @@ TEST_CASE("journal: a volume that loses data behind the verdict takes no more, a
     const User alice = site.with_mailbox("alice@x");
     auto durability = desk.open();
     site.restart(std::move(durability));
+    const int sys = GENERATE(EIO, ENOSPC);  // what was acknowledged and does not fit is lost, too
     std::atomic<bool> failed{false};
     site.files().before = [&](std::string_view operation, const std::string&, DirRef) {
         if (operation != "sync_volume") return 0;
         failed = true;
-        return EIO;
+        return sys;
     };
     std::vector<std::string> paths;
     const std::string body(20000, 'x');
@@ -226,6 +231,39 @@ TEST_CASE("journal: a volume that loses data behind the verdict takes no more, a
     for (const std::string& path : paths) fs::remove(path);  // what the volume lost
     CHECK(desk.recover(desk.dir()).restored == paths.size());
     CHECK(site.messages(alice).size() == paths.size());
+}
+
+TEST_CASE(
+    "journal: where it has no room each delivery is synced by itself, and the one that found out does not come back",
+    "[maildir]") {
+    Site site;
+    Desk desk(site);
+    const User alice = site.with_mailbox("alice@x");
+    auto durability = desk.open();
+    site.restart(std::move(durability));
+    std::vector<std::string> syncs;
+    bool full = true;
+    site.files().before = [&](std::string_view operation, const std::string& name, DirRef) {
+        if (!operation.starts_with("sync")) return 0;
+        if (std::exchange(full, false)) return ENOSPC;
+        syncs.push_back(fs::path(name).filename());
+        return 0;
+    };
+    auto refused = site.deliver(alice, "refused\n");
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().outcome == Outcome::store_full);
+    CHECK(syncs.empty());
+    for (const bool may_be_nameless : {false, true}) {
+        const Receipt receipt = site.delivered(alice, "taken\n", {{}, true, {}, nullptr, may_be_nameless});
+        REQUIRE(syncs.size() == (may_be_nameless ? 3 : 2));
+        CHECK(std::count(syncs.begin(), syncs.end(), "new") == 1);
+        syncs.clear();
+    }
+    site.files().before = nullptr;
+    const std::string crashed = desk.crashed();
+    site.restart();
+    CHECK(desk.recover(crashed).deliveries == 0);
+    CHECK(site.messages(alice) == std::vector<std::string>{"taken\n", "taken\n"});
 }
 
 TEST_CASE("journal: large messages are synced to the mailbox itself", "[maildir]") {

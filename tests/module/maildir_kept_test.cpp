@@ -197,3 +197,46 @@ TEST_CASE("kept: what was not acknowledged is not", "[maildir]") {
     CHECK(desk.recover(crashed).restored == 1);
     CHECK(site.messages(alice) == std::vector<std::string>{"taken\n"});
 }
+
+TEST_CASE("kept: a volume that cannot be synced keeps no mail of others", "[maildir]") {
+    Crash crash;
+    crash.bring_back_mailbox();
+    fs::remove(crash.alices);
+    bool failed = false;
+    bool bobs = false;  // the volume that is synced is his
+    crash.site.files().before = [&](std::string_view what, const std::string&, DirRef dir) {
+        if (what == "stat" || what == "open") bobs = dir.path.find("/bob") != std::string::npos;
+        if (what != "sync_volume" || (failed && !bobs)) return 0;
+        failed = true;
+        return EIO;
+    };
+    JournalRecovery found = crash.desk.recover(crash.dir);
+    crash.site.files().before = nullptr;
+    CHECK(failed);
+    CHECK(found.failed == 1);
+    CHECK(found.restored == 2);
+    for (const User* user : {&crash.alice, &crash.bob})
+        for (const auto& entry : fs::directory_iterator(root_of(*user) / "new")) fs::remove(entry);
+    CHECK(crash.desk.recover(crash.dir).restored == 1);
+    CHECK(crash.site.messages(crash.alice).empty());
+    CHECK(crash.site.messages(crash.bob) == std::vector<std::string>{"to bob\n"});
+}
+
+TEST_CASE("kept: a part of a segment that the disk cannot read is damage", "[maildir]") {
+    Crash crash;
+    crash.bring_back_mailbox();
+    fs::remove(crash.alices);
+    const std::uint64_t bad = GENERATE(4096U, 40960U);  // in the block of the records, or behind them
+    crash.site.files().before = [&](std::string_view what, const std::string& name, DirRef) {
+        if (what != "read_at") return 0;
+        std::size_t plus = 0;
+        const std::uint64_t at = std::stoull(name, &plus);
+        return at <= bad && bad < at + std::stoull(name.substr(plus)) ? EIO : 0;
+    };
+    const JournalRecovery found = crash.desk.recover(crash.dir);
+    crash.site.files().before = nullptr;
+    CHECK(found.kept == 3);  // each segment has the bad place
+    CHECK(files_in(crash.dir, "damaged-").size() == 3);
+    CHECK(crash.site.messages(crash.bob).size() == (bad > 4096 ? 1 : 0));
+    CHECK(crash.desk.recover(crash.dir).kept == 0);
+}
