@@ -173,6 +173,7 @@ public:
         service_.after().start();
         Server server(service_, signals.get(), [&] { reload(server); });
         if (auto done = server.listen(join(*std::move(doors), given, *wanted)); !done) return fail(done.error());
+        service_.drop_redelivery_file();  // not before a start that failed would have lost it
         log(LogLevel::info, "roostd " ROOST_VERSION " is ready");
         net::notify_manager("READY=1");
         const bool clean = server.run([] { net::notify_manager("STOPPING=1"); });

@@ -1,5 +1,6 @@
 #include "service.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -106,6 +107,11 @@ std::string Service::redelivery_file() const {
 
 void Service::load_redelivery() {
     auto done = redelivery_.load(setup()->instance->files(), redelivery_file());
+    if (!done) log(LogLevel::warning, done.error().text());
+}
+
+void Service::drop_redelivery_file() {
+    auto done = setup()->instance->files().unlink({AT_FDCWD, {}}, redelivery_file());
     if (!done) log(LogLevel::warning, done.error().text());
 }
 

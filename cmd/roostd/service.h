@@ -57,6 +57,7 @@ public:
 
     // What is remembered of lost verdicts outlives the process in a file of the state directory.
     void load_redelivery();
+    void drop_redelivery_file();
     void save_redelivery();
 
     Redelivery& redelivery() { return redelivery_; }

@@ -133,8 +133,9 @@ Result<void> Redelivery::save(Files& files, const std::string& path) const {
         const std::lock_guard lock(mutex_);
         for (const auto& [key, entry] : entries_) {
             if (entry.state == State::under_way) continue;
-            const Clock::time_point until = entry.state == State::lost ? entry.age->first : Clock::now() + window_;
-            const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(until.time_since_epoch());
+            const auto left = entry.state == State::lost ? entry.age->first - Clock::now() : window_;
+            const auto until = std::chrono::system_clock::now().time_since_epoch() + left;
+            const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(until);
             text += std::to_string(seconds.count()) + " " + hex(key) + "\n";
         }
     }
@@ -155,7 +156,7 @@ Result<void> Redelivery::load(Files& files, const std::string& path) {
     {
         const std::lock_guard lock(mutex_);
         using std::chrono::duration_cast, std::chrono::seconds;
-        const auto now = duration_cast<seconds>(Clock::now().time_since_epoch());
+        const auto now = duration_cast<seconds>(std::chrono::system_clock::now().time_since_epoch());
         const auto window = std::chrono::ceil<seconds>(window_);
         std::string_view rest = *text;
         while (!rest.empty() && entries_.size() < capacity_) {
@@ -170,7 +171,7 @@ Result<void> Redelivery::load(Files& files, const std::string& path) {
             remember(key, Clock::now() + left);
         }
     }
-    return files.unlink(here, path);
+    return {};
 }
 
 }  // namespace roost

@@ -22,7 +22,7 @@ namespace roost {
 // oldest of those with lost verdicts go first. Any thread.
 class Redelivery {
 public:
-    using Clock = std::chrono::system_clock;
+    using Clock = std::chrono::steady_clock;
     // Equal keys mean the same message to the same recipient. A key begins with
     // what stands for sender and recipient.
     using Key = std::string;
@@ -66,8 +66,9 @@ public:
     std::size_t size() const;
 
     // For a restart: writes what is remembered to a file, in place of an older
-    // one, and reads it back, upon which the file is removed. A file that is not
-    // there is nothing to remember; damaged lines are passed over.
+    // one, and reads it back. A file that is not there is nothing to remember;
+    // damaged lines are passed over. It must be removed before anything else is
+    // claimed.
     Result<void> save(Files& files, const std::string& path) const;
     Result<void> load(Files& files, const std::string& path);
 

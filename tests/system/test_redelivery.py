@@ -187,3 +187,19 @@ def test_a_damaged_memory_does_not_keep_it_from_starting(site_):
     (site_.state / "redelivery").write_bytes(b"\xff\x00 nonsense\n99999999999 zz\n" * 100)
     with Daemon(site_) as daemon:
         assert send(daemon, SAMPLE, ALICE) == [DONE]
+
+
+def test_a_start_that_fails_forgets_nothing(site_):
+    with Daemon(site_) as daemon:
+        lose_verdict(daemon, SAMPLE, ALICE)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        site_.configure(metrics__listen=f"tcp:127.0.0.1:{other.getsockname()[1]}")
+        with Daemon(site_, ready=False) as daemon:
+            assert daemon.wait() == 1
+    site_.configure(metrics__listen=None)
+    with Daemon(site_) as daemon:
+        assert send(daemon, SAMPLE, ALICE) == [DONE]
+        assert not (site_.state / "redelivery").exists()
+    assert len(site_.messages(ALICE)) == 1

@@ -132,6 +132,26 @@ TEST_CASE("lost verdicts are remembered as long as the window and no more of the
     CHECK(off.size() == 0);
 }
 
+TEST_CASE("a second copy is expected of a message whose verdict was lost, or whose connection is gone") {
+    Redelivery memory(hours(1), 10);
+    Sender first;
+    CHECK_FALSE(memory.is_expected("route"));
+    REQUIRE(memory.claim("route 1", first, now()) == Claim::fresh);
+    memory.settle("route 1", true);
+    CHECK_FALSE(memory.is_expected("route"));
+    first.away = true;
+    CHECK(memory.is_expected("route"));
+    memory.lost("route 1", first);
+    CHECK(memory.is_expected("route"));
+    CHECK_FALSE(memory.is_expected("route 2"));
+    CHECK_FALSE(memory.is_expected("rout1"));
+    Sender second;
+    REQUIRE(memory.claim("route 1", second, now()) == Claim::repeated);
+    CHECK_FALSE(memory.is_expected("route"));
+    memory.confirmed("route 1", second);
+    CHECK_FALSE(memory.is_expected("route"));
+}
+
 TEST_CASE("what is remembered survives a restart once") {
     Files files;
     const Scratch file;
@@ -150,11 +170,12 @@ TEST_CASE("what is remembered survives a restart once") {
     CHECK(memory.claim(std::string("\x00\xff\n k", 5), peer, now()) == Claim::repeated);
     CHECK(memory.claim("unread", peer, now()) == Claim::repeated);
     CHECK(memory.claim("under way", peer, now()) == Claim::fresh);
+    CHECK(std::filesystem::exists(file.path));  // until the start has succeeded
     Redelivery later(hours(1), 10);
-    REQUIRE(later.load(files, file.path));
-    CHECK(later.size() == 0);
     REQUIRE(later.save(files, file.path));
     CHECK_FALSE(std::filesystem::exists(file.path));
+    REQUIRE(later.load(files, file.path));
+    CHECK(later.size() == 0);
 }
 
 TEST_CASE("damaged lines of the saved memory are passed over") {
