@@ -124,7 +124,14 @@ Result<std::vector<Door>> open_missing(const std::vector<Wanted>& wanted, const 
     for (const Wanted& each : wanted) {
         if (std::any_of(open.begin(), open.end(), [&](const Door& door) { return is_open_for(door, each); })) continue;
         auto more = net::Listener::open(each.endpoint, each.mode);
-        if (!more) return std::move(more).error();
+        if (!more) {
+            Error error = std::move(more).error();
+            const bool ours = !each.endpoint.local() && std::any_of(open.begin(), open.end(), [&](const Door& door) {
+                return door.listener.name().ends_with(":" + each.endpoint.port);
+            });
+            if (error.sys == EADDRINUSE && ours) error.hint = "roostd itself listens on that port: restart it";
+            return error;
+        }
         for (net::Listener& listener : *more) made.push_back({std::move(listener), each.speaks});
     }
     return made;

@@ -73,9 +73,10 @@ public:
     // Looks a recipient up: the whole address first, then without its detail. No side effect.
     Routing route(const Recipient& recipient);
 
-    // Whether the limits would let in a message of `size` bytes (0: not known yet) now, to the folder that the detail
-    // asks for: `delivered`, or the verdict to refuse with. Deliveries in flight count. Reads the books; makes nothing.
-    Verdict judge(const Route& route, std::uint64_t size);
+    // Whether the limits would let in a message now that takes so many octets on its way (0: not known yet; RFC 1870
+    // section 5 counts line ends as CRLF), to the folder that the detail asks for: `delivered`, or the verdict to refuse
+    // with. Deliveries in flight count. Reads the books; makes nothing.
+    Verdict judge(const Route& route, std::uint64_t declared);
 
     // One verdict per recipient, in order. A repeated recipient is delivered once and answered each time. A delivered
     // verdict means that the message survives a power cut. `routings`: what route() said of each of the envelope's

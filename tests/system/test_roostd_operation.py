@@ -355,6 +355,17 @@ def test_what_comes_together_with_a_signal_is_answered(alice, number):
     assert len(alice.messages(ALICE)) == 1
 
 
+def test_a_reload_to_an_address_that_holds_the_old_one_says_what_to_do(alice):
+    port = free_port()
+    alice.configure(lmtp__listen=f"tcp:127.0.0.1:{port}")
+    with Daemon(alice) as daemon:
+        alice.configure(lmtp__listen=f"tcp:*:{port}")
+        daemon.reload()
+        assert "roostd itself listens on that port: restart it" in alice.log.read_text()
+        with Client(("127.0.0.1", port)) as client:
+            assert client.say("NOOP").startswith("250 ")
+
+
 def test_a_reload_opens_the_log_anew(alice):
     with Daemon(alice) as daemon, daemon.client() as client:
         alice.log.rename(alice.path / "log.1")
