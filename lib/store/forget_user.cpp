@@ -5,6 +5,7 @@
 #include "quota/domain_books.h"
 #include "store/dict_counters.h"
 #include "store/instance.h"
+#include "store/journal.h"
 #include "store/unified.h"
 #include "store/warner.h"
 
@@ -23,6 +24,7 @@ public:
         attempt(forget_warnings(files_, state_, name_));
         attempt(forget_counters());
         attempt(forget_unified());
+        attempt(Journal::forget_kept(files_, state_ + "/journal", name_));
         return std::move(errors_);
     }
 

@@ -67,6 +67,10 @@ public:
     // anything else is delivered. Logs what it does.
     Result<JournalRecovery> recover(const Config& config, UserDb& db, Mda& mda);
 
+    // For a user who was removed: drops from what earlier starts kept in a journal's directory, if there is one, what
+    // is the user's, lest another one who gets the name gets the mail. Of a journal that is in use, too.
+    static Result<void> forget_kept(Files& files, const std::string& dir, const std::string& user);
+
     // Allocates the segments and begins. After recover(). What is made makes a last checkpoint when it is destroyed.
     // `doubts`: of the volumes that deliveries go to.
     Result<std::unique_ptr<Durability>> start(std::shared_ptr<Doubts> doubts) &&;

@@ -328,4 +328,42 @@ Result<JournalRecovery> Journal::recover(const Config& config, UserDb& db, Mda& 
     return total;
 }
 
+Result<void> Journal::forget_kept(Files& files, const std::string& path, const std::string& user) {
+    auto opened = files.open_dir({AT_FDCWD, {}}, path);
+    if (!opened) return opened.error().sys == ENOENT ? Result<void>() : std::move(opened).error();
+    const DirRef dir{opened->get(), path};
+    auto names = names_in(path);
+    if (!names) return std::move(names).error();
+    for (const std::string& name : *names) {
+        if (!is_kept(name)) continue;
+        auto owner = files.stat(dir, name);
+        auto found = read_segment(files, dir, name);
+        if (!owner || !found) return owner ? std::move(found).error() : std::move(owner).error();
+        std::size_t held = 0;
+        std::set<Position> others;
+        for (const journal::Record& record : found->scan.records) {
+            if (!record.deliveries) continue;
+            for (std::uint32_t i = 0; i < record.deliveries->entries.size(); ++i, ++held)
+                if (record.deliveries->entries[i].user != user) others.emplace(record.offset, i);
+        }
+        if (others.size() == held) continue;
+        Result<void> done;
+        if (others.empty()) {
+            done = files.unlink(dir, name);
+        } else {
+            done = journal::make_file(
+                files, dir,
+                [&](int file, std::string_view unfinished) {
+                    auto written =
+                        files.write(file, extract(found->scan, others, found->scan.state.generation), unfinished);
+                    if (!written || ::geteuid() != 0) return written;
+                    return files.set_owner(file, owner->st_uid, owner->st_gid, unfinished);
+                },
+                [&] { return files.rename(dir, journal::kUnfinished, dir, name); });
+        }
+        if (!done) return done;
+    }
+    return files.sync(dir.fd, path);
+}
+
 }  // namespace roost

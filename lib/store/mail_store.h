@@ -74,8 +74,8 @@ public:
     Routing route(const Recipient& recipient);
 
     // Whether the limits would let in a message now that takes so many octets on its way (0: not known yet; RFC 1870
-    // section 5 counts line ends as CRLF), to the folder that the detail asks for: `delivered`, or the verdict to refuse
-    // with. Deliveries in flight count. Reads the books; makes nothing.
+    // section 5 counts line ends as CRLF), to the folder that the detail asks for: `delivered`, or the verdict to
+    // refuse with. Deliveries in flight count. Reads the books; makes nothing.
     Verdict judge(const Route& route, std::uint64_t declared);
 
     // One verdict per recipient, in order. A repeated recipient is delivered once and answered each time. A delivered

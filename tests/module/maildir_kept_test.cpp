@@ -112,6 +112,24 @@ TEST_CASE("kept: a mailbox that is away is told of once, with the number of its 
                     "not be brought back") != std::string::npos);
 }
 
+TEST_CASE("kept: mail of a user who was removed is for nobody who gets the name later", "[maildir]") {
+    Crash crash;
+    const bool alone = GENERATE(true, false);
+    if (!alone) fs::rename(root_of(crash.alice), crash.site.dir() + "/alice");
+    CHECK(crash.desk.recover(crash.dir).kept == 1);
+    must(Journal::forget_kept(crash.site.files(), crash.dir, "carol@x"));
+    REQUIRE(files_in(crash.dir, "kept-").size() == 1);
+    must(Journal::forget_kept(crash.site.files(), crash.dir, "bob@x"));
+    CHECK(files_in(crash.dir, "kept-").empty() == alone);
+    crash.bring_back_mailbox();
+    if (!alone) fs::rename(crash.site.dir() + "/alice", root_of(crash.alice));
+    fs::remove(crash.alices);
+    CHECK(crash.desk.recover(crash.dir).restored == (alone ? 0 : 1));
+    CHECK(crash.site.messages(crash.bob).empty());
+    CHECK(crash.site.messages(crash.alice).size() == (alone ? 0 : 1));
+    must(Journal::forget_kept(crash.site.files(), crash.dir + "/none", "bob@x"));
+}
+
 TEST_CASE("kept: a damaged segment stays whole beside what could not be brought back", "[maildir]") {
     Crash crash;
     const std::string segment = crash.dir + "/segment-0";
