@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <cstdint>
 #include <new>
 
 namespace roost::net {
@@ -45,7 +44,7 @@ ssize_t again(BIO* bio, ssize_t moved, int flag) {
         BIO_set_flags(bio, flag | BIO_FLAGS_SHOULD_RETRY);
     return moved;
 }
-int socket_of(BIO* bio) { return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))); }
+int socket_of(BIO* bio) { return *static_cast<const int*>(BIO_get_data(bio)); }
 int put(BIO* bio, const char* data, int size) {
     const auto moved = ::send(socket_of(bio), data, static_cast<std::size_t>(size), MSG_DONTWAIT | MSG_NOSIGNAL);
     return static_cast<int>(again(bio, moved, BIO_FLAGS_WRITE));
@@ -56,7 +55,8 @@ int get(BIO* bio, char* data, int size) {
 }
 long control(BIO* /*bio*/, int what, long /*number*/, void* /*pointer*/) { return what == BIO_CTRL_FLUSH ? 1 : 0; }
 
-BIO* socket_bio(int fd) {
+// `fd` must outlive it.
+BIO* socket_bio(int& fd) {
     static BIO_METHOD* const method = [] {
         BIO_METHOD* const out = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket that never waits");
         if (out == nullptr || BIO_meth_set_write(out, put) != 1 || BIO_meth_set_read(out, get) != 1 ||
@@ -66,7 +66,7 @@ BIO* socket_bio(int fd) {
     }();
     BIO* const out = BIO_new(method);
     if (out == nullptr) return nullptr;
-    BIO_set_data(out, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
+    BIO_set_data(out, &fd);
     BIO_set_init(out, 1);
     return out;
 }
@@ -78,6 +78,7 @@ struct TlsContext::Impl {
 };
 
 struct TlsStream::Impl {
+    int fd = -1;  // before the stream, which uses it
     std::unique_ptr<SSL, FreeStream> stream;
     std::string failure;
 
@@ -125,7 +126,8 @@ Result<std::unique_ptr<TlsStream>> TlsStream::make(TlsContext& context, int fd) 
     ERR_clear_error();
     auto impl = std::make_unique<Impl>();
     impl->stream.reset(SSL_new(context.impl().context.get()));
-    BIO* const bio = impl->stream ? socket_bio(fd) : nullptr;
+    impl->fd = fd;
+    BIO* const bio = impl->stream ? socket_bio(impl->fd) : nullptr;
     if (bio == nullptr) return Error{Outcome::trouble, "cannot start TLS", reason(), {}, 0};
     SSL_set_bio(impl->stream.get(), bio, bio);
     SSL_set_accept_state(impl->stream.get());
