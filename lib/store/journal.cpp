@@ -159,8 +159,8 @@ public:
         auto place = append(lock, record);
         if (!place) {
             if (!std::exchange(given_up_, true))
-                log(LogLevel::error,
-                    "journal: " + place.error().text() + "; until then each delivery is synced by itself");
+                log(LogLevel::error, "journal: " + place.error().text() +
+                                         "; until roostd is restarted each delivery is synced by itself");
             lock.unlock();
             return fsync_->before_publish(journaled);
         }
@@ -262,6 +262,7 @@ private:
     // Patience::none: whoever holds a delivery of a segment must not wait for that segment to become free.
     enum class Patience { none, enough };
     Result<Place> append(Lock& lock, std::string& record, Patience patience = Patience::enough) {
+        if (broken_) return *broken_;
         while (active_ == nullptr || active_->tail + record.size() > active_->size)
             if (auto turned = turn_over(lock, patience); !turned) return std::move(turned).error();
         if (broken_) return *broken_;
@@ -371,7 +372,8 @@ private:
             if (full_.empty() && (ending_ || round.expired())) {
                 round = Deadline::in(plan_.checkpoint);
                 const bool used = active_ != nullptr && active_->tail > journal::kBlock;
-                if (used && wait_until_all_durable(lock) && active_ != nullptr) {
+                // What is not durable by then was not acknowledged.
+                if (used && (broken_ || wait_until_all_durable(lock)) && active_ != nullptr) {
                     full_.push_back(active_);
                     active_ = nullptr;
                 }
