@@ -115,7 +115,7 @@ Result<std::vector<Wanted>> wanted_doors(const Setup& setup, const Activated& ac
 
 // Whether this is the door that is wanted, and clients still find it.
 bool is_open_for(const Door& door, const Wanted& wanted) {
-    return door.listener.name() == wanted.endpoint.text() && !door.listener.lost();
+    return door.listener.name() == wanted.endpoint.text() && !door.listener.inherited() && !door.listener.lost();
 }
 
 // Opens what is wanted and `open` does not have.
@@ -152,6 +152,26 @@ std::vector<Door> join(std::vector<Door> made, std::vector<Door>& open, const st
     return made;
 }
 
+// Warns of the addresses that a setting names to no effect, since the service manager opened other sockets.
+void warn_of_displaced(const Setup& setup, const std::vector<Door>& doors) {
+    const auto warn = [&](std::string_view key, const std::vector<Endpoint>& listen, Door::Speaks speaks,
+                          const std::string& unit) {
+        if (setup.instance->config().origin(key) == "default") return;
+        std::string opened = " ";
+        for (const auto& [listener, spoken] : doors)
+            if (listener.inherited() && spoken == speaks) opened += listener.name() + " ";
+        if (opened == " ") return;
+        for (const Endpoint& each : listen)
+            if (opened.find(" " + each.text() + " ") == std::string::npos)
+                log(LogLevel::warning, std::string(key) + ": nobody listens on " + each.text() +
+                                           ": the sockets of the service manager count alone, which are" + opened +
+                                           "here: add ListenStream= to " + unit + " (systemctl edit " + unit +
+                                           ") and restart it with roostd, or disable it");
+    };
+    warn("lmtp.listen", setup.lmtp.listen, Door::Speaks::lmtp, "roostd.socket");
+    warn("policy.listen", setup.policy.listen, Door::Speaks::policy, "roostd-policy.socket");
+}
+
 class Daemon {
 public:
     Daemon(const DaemonOptions& options, std::shared_ptr<const Setup> setup, Confinement confinement)
@@ -170,6 +190,7 @@ public:
         if (!wanted) return fail(wanted.error());
         auto doors = open_missing(*wanted, given);
         if (!doors) return fail(doors.error());
+        warn_of_displaced(*service_.setup(), given);
         service_.load_redelivery();
 
         const sigset_t set = signals_of_ours();
@@ -227,6 +248,7 @@ private:
         if (!doors) return std::move(doors).error();
         if (auto opened = open_log_of((*setup)->instance->config()); !opened) return opened;
         if (auto taken = server.listen(join(*std::move(doors), server.doors(), *wanted)); !taken) return taken;
+        warn_of_displaced(**setup, server.doors());
         if ((*setup)->metrics != page_.endpoint) page_ = *std::move(page);
         service_.replace_setup(*std::move(setup));
         return {};

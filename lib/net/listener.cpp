@@ -30,13 +30,15 @@ Error cannot(const Endpoint& endpoint, int sys, std::string hint = {}) {
     return error;
 }
 
-std::string hint_for(int sys) {
+std::string hint_for(int sys, bool local) {
     switch (sys) {
         case ENOENT:
             return "make the directory";
         case EACCES:
         case EPERM:
-            return "let the daemon's user write there, or let systemd open the socket";
+            return local ? "let the daemon's user write there, or let systemd open the socket"
+                         : "a port below 1024 takes a privilege: let systemd open it (ListenStream= in roostd.socket), "
+                           "take one from 1024 on, or give the daemon CAP_NET_BIND_SERVICE";
         case EADDRINUSE:
             return "stop what listens there, or choose another address";
         case EADDRNOTAVAIL:
@@ -64,11 +66,11 @@ Result<Fd> listen_local(const Endpoint& endpoint, mode_t mode) {
     ::fchmod(fd.get(), mode);
     int bound = ::bind(fd.get(), as_address(address), sizeof address);
     if (bound != 0 && errno == EADDRINUSE) {
-        if (!is_stale(address)) return cannot(endpoint, EADDRINUSE, hint_for(EADDRINUSE));
+        if (!is_stale(address)) return cannot(endpoint, EADDRINUSE, hint_for(EADDRINUSE, true));
         ::unlink(address.sun_path);
         bound = ::bind(fd.get(), as_address(address), sizeof address);
     }
-    if (bound != 0) return cannot(endpoint, errno, hint_for(errno));
+    if (bound != 0) return cannot(endpoint, errno, hint_for(errno, true));
     if (::chmod(address.sun_path, mode) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) return cannot(endpoint, errno);
     return fd;
 }
@@ -81,8 +83,28 @@ Result<Fd> listen_tcp(const Endpoint& endpoint, const addrinfo& found) {
     // Each family has a socket of its own, so that "*" works whatever net.ipv6.bindv6only says.
     if (found.ai_family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (::bind(fd.get(), found.ai_addr, found.ai_addrlen) != 0 || ::listen(fd.get(), SOMAXCONN) != 0)
-        return cannot(endpoint, errno, hint_for(errno));
+        return cannot(endpoint, errno, hint_for(errno, false));
     return fd;
+}
+
+// The address of a socket that somebody else opened, as an endpoint has it.
+std::string address_of(int socket) {
+    sockaddr_storage any{};
+    socklen_t size = sizeof any;
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): how the interface is
+    if (::getsockname(socket, reinterpret_cast<sockaddr*>(&any), &size) != 0) any.ss_family = AF_UNSPEC;
+    Endpoint out;
+    if (any.ss_family == AF_UNIX) {
+        sockaddr_un address{};
+        std::memcpy(&address, &any, sizeof address);
+        out.path.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+    } else if (any.ss_family == AF_INET || any.ss_family == AF_INET6) {
+        sockaddr_in address{};  // whose port lies where that of IPv6 does
+        std::memcpy(&address, &any, sizeof address);
+        out.port = std::to_string(ntohs(address.sin_port));
+        if (const std::string host = peer_from(any).text; host != "0.0.0.0" && host != "::") out.host = host;
+    }
+    return out.path.empty() && out.port.empty() ? "descriptor " + std::to_string(socket) : out.text();
 }
 
 int number_in(const char* text) {
@@ -151,7 +173,7 @@ Result<std::vector<Listener>> Listener::take_inherited() {
                                 "it is no listening stream socket", "use ListenStream= in the socket unit");
         ::fcntl(fd, F_SETFD, FD_CLOEXEC);
         ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
-        Listener made(Fd(fd), "descriptor " + std::to_string(fd));
+        Listener made(Fd(fd), address_of(fd));
         made.inherited_ = true;
         made.label_ = names.substr(0, names.find(':'));
         names.erase(0, made.label_.size() + 1);

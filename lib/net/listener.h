@@ -35,6 +35,7 @@ public:
     ~Listener();
 
     int fd() const { return fd_.get(); }
+    // Its address, as an Endpoint has it.
     const std::string& name() const { return name_; }
     // Whether the service manager opened it, and the name that it gave it (FileDescriptorName=), if any.
     bool inherited() const { return inherited_; }

@@ -52,6 +52,27 @@ echo "$pid"
 exec chroot "$1/root" sleep infinity
 """
 
+# Does what systemd does for roostd.socket and roostd.service. $1: addresses to listen on; then a command to become.
+MANAGER = """
+import os, pathlib, socket, sys
+for number, address in enumerate(sys.argv[1].split(), 3):
+    if address.startswith("/"):
+        pathlib.Path(address).unlink(missing_ok=True)
+        opened = socket.socket(socket.AF_UNIX)
+        opened.bind(address)
+        os.chmod(address, 0o666)
+    else:
+        opened = socket.socket()
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((address.split(":")[0], int(address.split(":")[1])))
+    opened.listen(4096)
+    os.dup2(opened.detach(), number)
+    os.set_inheritable(number, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(sys.argv[1].split())))
+os.umask(0o077)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
 CONFIGURATION = """
 [maildir]
 path = /var/lib/roost/mail/%{domain}/%{local}
@@ -152,10 +173,9 @@ class Chamber:
     # Roost inside
 
     def start_roostd(self, settings=""):
-        """Runs roostd as the user roost, listening at /run/roost/lmtp and 127.0.0.1:24, and waits until it does.
-        `settings` come behind the [lmtp] section's own."""
-        self.write("/etc/roost/roost.conf",
-                   f"{CONFIGURATION}\n[lmtp]\nlisten = unix:/run/roost/lmtp tcp:127.0.0.1:24\n{settings}")
+        """Runs roostd with the rights that its unit gives it and the sockets of roostd.socket, edited as the recipe for
+        LMTP by TCP says, and waits until it is ready. `settings` are those of the [lmtp] section, and what follows."""
+        self.write("/etc/roost/roost.conf", f"{CONFIGURATION}\n[lmtp]\n{settings}")
         self.check("install", "-d", "-o", "roost", "-g", "roost", "/run/roost")
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with manager:
@@ -164,10 +184,17 @@ class Chamber:
             manager.bind(str(place))
             place.chmod(0o666)
             manager.settimeout(PATIENCE)
-            # As the unit of systemd would, with the one capability that a port below 1024 needs.
+            units = "/usr/local/lib/systemd/system/"
+            unit = self.read(units + "roostd.service")
+            assert "\nCapabilityBoundingSet=\nAmbientCapabilities=\n" in unit and "\nNoNewPrivileges=yes\n" in unit
+            assert "\nUser=roost\nGroup=roost\n" in unit
+            addresses = re.findall("^ListenStream=(.*)", self.read(units + "roostd.socket"), re.M)
+            addresses += re.findall(r"ListenStream=([\d.:]+)", (RECIPES / "postfix" / "lmtp.cf").read_text())
             self.roostd = subprocess.Popen(
-                self.inside("setpriv", "--reuid", "roost", "--regid", "roost", "--init-groups", "--inh-caps",
-                            "+net_bind_service", "--ambient-caps", "+net_bind_service", "/usr/local/sbin/roostd"),
+                self.inside("/usr/bin/python3", "-c", MANAGER, " ".join(addresses), "setpriv", "--reuid", "roost",
+                            "--regid", "roost", "--init-groups", "--bounding-set", "-all", "--inh-caps", "-all",
+                            "--ambient-caps", "-all", "--no-new-privs",
+                            re.search("^ExecStart=(.*)", unit, re.M)[1]),
                 stdin=subprocess.DEVNULL, env=clean_env({"NOTIFY_SOCKET": "/run/roost/notify"}))
             while b"READY=1" not in manager.recv(4096).splitlines():
                 pass
