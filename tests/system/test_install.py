@@ -12,7 +12,7 @@ import pytest
 from conftest import BUILD, SAMPLE, SOURCE, Site, clean_env
 from manpage import MAN, literal_block
 
-PREFIX = "/opt/roost"  # not the one that the build was configured for
+PREFIX = re.search("^CMAKE_INSTALL_PREFIX:PATH=(.*)", (BUILD / "CMakeCache.txt").read_text(), re.M)[1]
 PAGE = "roost-modules.7"
 
 
@@ -28,7 +28,7 @@ def must(*command, cwd=None, env=None):
 def installed(tmp_path):
     """An installed tree below a private directory."""
     root = tmp_path / "root"
-    must("cmake", "--install", BUILD, "--prefix", PREFIX, env={"DESTDIR": str(root)})
+    must("cmake", "--install", BUILD, env={"DESTDIR": str(root)})
     return root / PREFIX[1:]
 
 
@@ -83,8 +83,35 @@ def workshop(tmp_path):
     return folder
 
 
-def test_the_install_puts_everything_below_the_prefix_that_is_asked_for(installed):
-    root = installed.parent.parent
+def test_a_build_is_installed_for_no_other_prefix(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    result = subprocess.run(["cmake", "--install", BUILD, "--prefix", elsewhere], env=clean_env(), capture_output=True,
+                            text=True, check=False)
+    assert result.returncode != 0
+    said = " ".join(result.stderr.split())
+    assert f"This was built for {PREFIX}," in said and f"-DCMAKE_INSTALL_PREFIX={elsewhere}" in said
+    assert not elsewhere.exists()
+
+
+def test_a_build_for_another_prefix_names_that_one_everywhere(tmp_path):
+    build, prefix = tmp_path / "build", tmp_path / "elsewhere"
+    must("cmake", "-S", SOURCE, "-B", build, "-G", "Ninja", f"-DCMAKE_INSTALL_PREFIX={prefix}")
+    must("cmake", "--install", build / "etc")
+    must("cmake", "--install", build / "lib" / "module" / "package")
+    unit = (prefix / "lib" / "systemd" / "system" / "roostd.service").read_text()
+    assert f"\nExecStart={prefix}/sbin/roostd\n" in unit
+    recipes = prefix / "share" / "doc" / "roost" / "recipes"
+    assert f"argv={prefix}/libexec/roost-deliver " in (recipes / "postfix" / "master.cf").read_text()
+    assert f"command = {prefix}/sbin/roostd --stdio" in (recipes / "exim" / "lmtp-command").read_text()
+    for file in prefix.rglob("*"):
+        assert not file.is_file() or PREFIX not in file.read_text(), file
+    # Where programs look for modules, compiled in, and where these are installed.
+    modules = os.path.normpath(module_dir(prefix))
+    assert f'-DROOST_MODULE_DIR=\\\\\\"{modules}\\\\\\"' in (build / "compile_commands.json").read_text()
+
+
+def test_the_install_puts_everything_below_the_prefix(installed):
+    root = installed.parents[PREFIX.count("/") - 1]
     outside = [file for file in root.rglob("*") if not file.is_dir() and not file.is_relative_to(installed)]
     assert not outside
     files = {str(file.relative_to(installed)) for file in installed.rglob("*") if file.is_file()}
