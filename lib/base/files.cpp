@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,6 +20,26 @@ namespace {
 std::string in(DirRef dir, std::string_view name) {
     if (name.starts_with('/') || dir.path.empty()) return std::string(name);
     return std::string(dir.path) + (dir.path.ends_with('/') ? "" : "/") + std::string(name);
+}
+
+// What to do where permission is lacking: modes say less than whose it is.
+[[gnu::cold]] std::string owner_hint(std::string path) {
+    struct stat st {};
+    while (::lstat(path.c_str(), &st) < 0) {
+        const std::size_t slash = path.rfind('/');
+        if ((errno != EACCES && errno != ENOENT) || slash == std::string::npos) return {};
+        path.erase(std::max<std::size_t>(slash, 1));
+    }
+    const auto us = static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1)));  // which only asks
+    if (us == 0 || us == st.st_uid) return {};
+    return path + " belongs to user id " + std::to_string(st.st_uid) + ": let user id " + std::to_string(us) +
+           " in (chown -R, if roost(8) was run as the wrong user)";
+}
+
+// As system_error() has it, about what is at `name`.
+[[gnu::cold]] Error error_at(int sys, const char* what, DirRef dir, const std::string& name) {
+    const std::string path = in(dir, name);
+    return system_error(sys, what + path, sys == EACCES ? owner_hint(path) : std::string());
 }
 
 // Calls until it is not interrupted by a signal.
@@ -51,7 +72,7 @@ Result<Fd> Files::open(DirRef dir, const std::string& name, int flags, mode_t mo
     if (sys == ELOOP && follow == Follow::no)
         return Error{Outcome::trouble, "cannot open " + in(dir, name), "it is a symbolic link",
                      "remove the link: Roost follows none below a mailbox", sys};
-    return system_error(sys, "cannot open " + in(dir, name));
+    return error_at(sys, "cannot open ", dir, name);
 }
 
 Result<Fd> Files::open_dir(DirRef dir, const std::string& name, Follow follow) {
@@ -68,7 +89,7 @@ Result<Fd> Files::open_dir(DirRef dir, const std::string& name, Follow follow) {
 Result<bool> Files::make_dir(DirRef dir, const std::string& name, mode_t mode) {
     if (::mkdirat(dir.fd, name.c_str(), mode) < 0) {
         if (errno == EEXIST) return false;
-        return system_error(errno, "cannot make the directory " + in(dir, name));
+        return error_at(errno, "cannot make the directory ", dir, name);
     }
     // mkdir(2) takes the umask off.
     if (::fchmodat(dir.fd, name.c_str(), mode, 0) < 0)

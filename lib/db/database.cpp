@@ -92,12 +92,20 @@ bool log_holds_up(const std::string& path) {
     return ::stat((path + "-wal").c_str(), &st) == 0 && st.st_size == kLogHeader;
 }
 
-// Makes an empty file, which SQLite takes for an empty database: so its mode is ours to choose.
+// Makes an empty file, which SQLite takes for an empty database: so its mode is ours to choose. Made by root, it must
+// serve those whom the directory belongs to.
 Result<void> make_file(const std::string& path) {
-    const Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode));
-    if (fd || errno == EEXIST) return {};
-    const int sys = errno;
     const std::string parent = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    const Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kMode));
+    if (!fd && errno == EEXIST) return {};
+    struct stat st {};
+    if (fd && (::geteuid() != 0 || ::stat(parent.c_str(), &st) < 0 || ::fchown(fd.get(), st.st_uid, st.st_gid) == 0))
+        return {};
+    const int sys = errno;
+    if (fd) {
+        ::unlink(path.c_str());
+        return system_error(sys, "cannot set the owner of " + path);
+    }
     return system_error(
         sys, "cannot make the user database " + path,
         sys == ENOENT ? "make its directory first: mkdir -p " + parent : "check its directory " + parent);

@@ -1,6 +1,7 @@
 """roost(8): trouble with the database, and the database itself."""
 
 import json
+import os
 import re
 
 import pytest
@@ -142,6 +143,17 @@ def test_the_database_is_made_once_and_described(tmp_path):
         "plans": 1,
     }
     assert re.search(r"^users +2$", ok(site.roost("database", "show")), re.M)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_whom_the_directory_does(tmp_path):
+    site = fresh(tmp_path)
+    os.chown(site.path, 4242, 4343)
+    ok(site.roost("database", "create"), "")
+    ok(site.roost("user", "add", ALICE), "")
+    made = list(site.path.glob("users.db*"))
+    assert site.db in made
+    assert {(file.stat().st_uid, file.stat().st_gid) for file in made} == {(4242, 4343)}
 
 
 def test_a_newer_database_is_refused(site):

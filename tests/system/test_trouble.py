@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import SAMPLE, body_of
+from conftest import SAMPLE, body_of, clean_env
 
 ALICE = "alice@example.org"
 
@@ -329,6 +329,27 @@ def test_unwritable_store(alice):
     temporary(alice.deliver(ALICE, **user), alice.mail, "ermission")
     alice.mail.chmod(0o700)
     assert alice.deliver(ALICE, **user).returncode == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes what others cannot reach")
+def test_a_mailbox_that_root_made_is_reported_with_its_owner(alice):
+    user = common_user(alice)
+    assert alice.roost("user", "allocate", ALICE).returncode == 0
+    temporary(alice.deliver(ALICE, **user), f"{alice.maildir(ALICE)} belongs to user id 0: let user id 65534 in")
+    for path in (alice.mail, *alice.mail.rglob("*")):
+        os.chown(path, 65534, 65534)
+    assert alice.deliver(ALICE, **user).returncode == 0
+
+
+def test_a_store_that_is_read_only_is_reported_with_what_helps_below_systemd(alice):
+    alice.mail.mkdir(exist_ok=True)
+    made = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"', "sh",
+         alice.mail, alice.programs["roost-deliver"], "-c", alice.conf, "-d", ALICE], input=SAMPLE, capture_output=True,
+        env=clean_env(), check=False)
+    if made.returncode == 1:
+        pytest.skip("no private mounts here")
+    temporary(made, alice.mail, "Read-only file system", "ReadWritePaths")
 
 
 def test_unwritable_database(alice):
