@@ -21,7 +21,8 @@ constexpr Setting kCore[] = {
      "A directory for Roost's own state; messages too large for memory are spooled there, in unlinked files."},
     {"store.confine", Kind::boolean, "yes", Level::file,
      "Whether roostd, when it starts, keeps itself to the directories that this file names (Landlock, from Linux 5.19 "
-     "on), see roostd(8). With no, nothing but permissions limits it."},
+     "on), see roostd(8). With no, permissions alone limit it. Programs that it runs gain no privileges by set-user-ID "
+     "or set-group-ID either way."},
     {"store.directories", Kind::paths, "", Level::file,
      "Further directories that roostd writes to: those of mailboxes that a plan, a domain, a user or an older "
      "allocation puts elsewhere than the settings of the MDA module in this file."},

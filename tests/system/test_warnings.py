@@ -4,11 +4,15 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import signal
+import socketserver
+import threading
 
 import pytest
 from conftest import SAMPLE, SOURCE
 from lmtp import Daemon, wait_for
+from manpage import literal_block
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 # Appends its arguments to a file, one line a run.
@@ -308,6 +312,48 @@ def test_a_session_on_standard_input_warns_too(alice):
     result = alice.run("roostd", "-c", alice.conf, "--stdio", stdin=b"".join([*lines, b"QUIT\r\n"]))
     assert result.returncode == 0
     waiting(alice, UP)
+
+
+class Smtp(socketserver.TCPServer):
+    """An SMTP server for one message: `took` has what the client said, and the message."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Talk)
+        self.took = []
+
+    class Talk(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"220 x\r\n")
+            data = False
+            for line in self.rfile:
+                self.server.took.append(line.decode())
+                data = data and line != b".\r\n"
+                if not data:
+                    data = line == b"DATA\r\n"
+                    self.wfile.write(b"354 x\r\n" if data else b"250 x\r\n")
+                if line == b"QUIT\r\n":
+                    return
+
+
+@pytest.mark.parametrize("confine", ["yes", "no"])
+def test_the_command_of_the_manual_sends_mail_from_roostd_and_one_that_needs_privileges_does_not(alice, confine):
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    with Smtp() as smtp:
+        script = literal_block("roost-quota.7", "#!/bin/sh\n").replace("127.0.0.1", f"127.0.0.1:{smtp.server_address[1]}")
+        alice.note.write_text(f"{script}grep NoNewPrivs /proc/self/status\n")
+        command = re.search("^warning-command = .*?( .*)", literal_block("roost-quota.7", "[quota]\nwarning"), re.M)[1]
+        alice.configure({"quota.warning-command": f"{alice.note}{command}", "store.confine": confine})
+        deliver(alice, 4)
+        serving = threading.Thread(target=smtp.handle_request, daemon=True)
+        serving.start()
+        with Daemon(alice) as daemon:
+            with daemon.client() as client:
+                assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+            serving.join(30)
+            wait_for(lambda: told(alice, "says: NoNewPrivs:\\x091"), "the end of the command")
+    assert "RCPT TO:<postmaster@example.org>\r\n" in smtp.took
+    assert f"Subject: {ALICE} has used 50 %\r\n" in smtp.took
 
 
 def test_a_domain_is_told_of_by_the_command_alone(alice):
