@@ -155,6 +155,8 @@ Result<int> user_allocate(const Options& options) {
     if (!ready->complete()) {
         user = (*instance)->creator().create((*instance)->db(), (*instance)->mda(), *user, Deadline::in(kAllocateTime));
         if (!user) return std::move(user).error();
+    } else if (auto there = (*instance)->mda().usage(*user, Folder(), Usage()); !there) {
+        return std::move(there).error();
     }
     if (options.verbose && user->record().allocation) std::cout << to_line(*user->record().allocation) << '\n';
     return kSuccess;

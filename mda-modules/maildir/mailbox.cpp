@@ -46,8 +46,8 @@ Result<Mailbox> open_mailbox(Files& files, const User& user) {
         if (error.sys == ENOENT)
             error.hint =
                 "is its file system mounted? Roost makes no new mailbox in place of a lost one: bring it back, or "
-                "remove the user's allocation";
-        if (error.sys == ELOOP) error.hint = "give the link's target as maildir.path in the user's allocation";
+                "give it up: MAILBOXES in roost-users(5)";
+        if (error.sys == ELOOP) error.hint = "Roost follows none: name its target: MAILBOXES in roost-users(5)";
         return error;
     }
     struct stat st {};

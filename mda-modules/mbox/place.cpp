@@ -110,11 +110,6 @@ Result<void> remove_mailbox(Files& files, DirRef dir, const std::string& name) {
     return {};
 }
 
-Error vanished(const std::string& path, const User& user) {
-    return Error{Outcome::trouble, "cannot find the mailbox " + path + " of " + user.name(), "it was made, and is gone",
-                 "is the volume mounted? To have it made anew, clear the user's allocation", 0};
-}
-
 // The name of a folder's component on disk.
 Result<std::string> disk_name(const std::string& component) {
     std::string name = to_modified_utf7(component);
@@ -213,6 +208,11 @@ Result<void> purge(Files& files, const User& user) {
     removed = remove_mailbox(files, {dir->get(), place->dir}, place->name);
     if (!removed) return removed;
     return place->own_dir ? remove_tree(files, place->dir) : Result<void>();
+}
+
+Error vanished(const std::string& path, const User& user) {
+    return Error{Outcome::trouble, "cannot find the mailbox " + path + " of " + user.name(), "it was made, and is gone",
+                 "is the volume mounted? To have it made anew, give it up: MAILBOXES in roost-users(5)", 0};
 }
 
 Result<Fd> open_inbox_dir(Files& files, const Place& place) {

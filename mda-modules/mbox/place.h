@@ -41,6 +41,9 @@ Result<void> release(Files& files, const User& user, const Settings& allocation)
 // Removes the user's mailbox and folders. What is gone already is a success.
 Result<void> purge(Files& files, const User& user);
 
+// The Error for INBOX's file or a directory that was made and is gone.
+Error vanished(const std::string& path, const User& user);
+
 // Opens the directory of INBOX. An Error if it is gone.
 Result<Fd> open_inbox_dir(Files& files, const Place& place);
 

@@ -127,7 +127,7 @@ Result<Usage> count_usage(Files& files, const Rules& rules, const User& user, co
     auto place = Place::of(user);
     if (!place) return std::move(place).error();
     auto dir = open_inbox_dir(files, *place);
-    if (!dir) return std::move(dir).error();
+    if (!dir) return dir.error().sys == ENOENT ? vanished(place->dir, user) : std::move(dir).error();
     Counter counter(files, rules, look);
     if (!account.empty()) {
         auto file = find_folder(files, rules, user, *place, account, false);
@@ -140,7 +140,13 @@ Result<Usage> count_usage(Files& files, const Rules& rules, const User& user, co
         if (!added) return std::move(added).error();
         return counter.total();
     }
-    auto added = counter.add({dir->get(), place->dir}, place->name, false);
+    const DirRef top{dir->get(), place->dir};
+    const auto gone = [&](const std::string& name) {
+        const auto st = files.stat(top, name);
+        return !st && st.error().sys == ENOENT;
+    };
+    if (gone(place->name) && gone(books_name(place->name))) return vanished(place->dir + "/" + place->name, user);
+    auto added = counter.add(top, place->name, false);
     if (!added) return std::move(added).error();
     auto folders = files.open_dir({AT_FDCWD, {}}, place->folders);
     if (!folders && folders.error().sys == ENOENT) return counter.total();

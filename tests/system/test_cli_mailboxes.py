@@ -1,12 +1,15 @@
 """roost(8): removing users with and without their mail, and making mailboxes ahead."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
 
 from commands import fails, ok, on_terminal, row
 from conftest import PROGRAMS, SAMPLE, clean_env
+from lmtp import Daemon
+from manpage import literal_block
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 
@@ -121,6 +124,47 @@ def test_a_mailbox_is_made_ahead_of_the_first_mail_and_once(site):
     assert row(site, "users", ALICE) == before
     assert json.loads(ok(site.roost("user", "show", ALICE, "--json")))["allocation"] == json.loads(before[3])
     assert f"  maildir.path = {site.maildir(ALICE)}\n" in ok(site.roost("user", "show", ALICE))
+
+
+@pytest.mark.parametrize("mda", ["maildir", "mbox"])
+def test_a_lost_mailbox_is_no_mailbox_that_is_there(site, mda):
+    site.configure({"store.mda": mda, "mbox.path": f"{site.mail}/%{{user}}/inbox", "mbox.folders": f"{site.mail}/%{{user}}/folders"})
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    ok(site.roost("user", "allocate", ALICE), "")
+    before = row(site, "users", ALICE)
+    shutil.rmtree(site.mail)
+    fails(site.roost("user", "allocate", ALICE), 1, ALICE, "MAILBOXES in roost-users(5)")
+    assert row(site, "users", ALICE) == before and not site.mail.exists()
+    if mda == "mbox":
+        (site.mail / ALICE).mkdir(parents=True)
+        fails(site.roost("user", "allocate", ALICE), 1, ALICE, "/inbox", "MAILBOXES in roost-users(5)")
+
+
+def test_a_mailbox_is_moved_as_the_manual_says(site):
+    site.configure(quota__messages="10")
+    site.add(ALICE)
+    assert site.deliver(ALICE).returncode == 0
+    moved = site.path / "elsewhere"
+    site.maildir(ALICE).rename(moved)
+    site.maildir(ALICE).symlink_to(moved)
+    refused = site.deliver(ALICE)
+    assert refused.returncode == 75 and b"MAILBOXES in roost-users(5)" in refused.stderr
+    site.sql(literal_block("roost-users.5", "UPDATE users\n  SET allocation").replace("/srv/mail/alice", str(moved)))
+    assert site.deliver(ALICE).returncode == 0
+    assert len(list((moved / "new").iterdir())) == 2
+    ok(site.roost("user", "allocate", ALICE, "-v"), f"maildir.path={moved}\n")
+
+
+def test_a_lost_mailbox_is_given_up_as_the_manual_says_while_roostd_runs(site):
+    site.add(ALICE)
+    with Daemon(site) as daemon, daemon.client() as client:
+        assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
+        shutil.rmtree(site.mail)
+        assert client.deliver(SAMPLE + b"2\n", ALICE)[0].startswith("451 4.3.0 ")
+        site.sql(literal_block("roost-users.5", "UPDATE users SET allocation = NULL"))
+        assert client.deliver(SAMPLE + b"3\n", ALICE)[0].startswith("250 ")
+    assert len(site.messages(ALICE)) == 1
 
 
 def test_a_mailbox_that_cannot_be_made_is_a_clear_failure(site):
