@@ -6,7 +6,9 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,9 +36,15 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 
 using Logger = std::shared_ptr<spdlog::logger>;
 
-// Takes lines of all levels.
+// Takes lines of all levels. That lines are lost is told once on standard error, except by the pipe command: what that
+// writes there is the MTA's, one line for each recipient.
 Logger make_logger(const std::string& name, spdlog::sink_ptr sink, const std::string& pattern) {
     auto made = std::make_shared<spdlog::logger>(name, std::move(sink));
+    made->set_error_handler([name, told = std::make_shared<std::atomic_flag>()](const std::string& why) {
+        if (name != "roost-deliver" && !told->test_and_set())
+            std::fprintf(stderr, "%s: cannot write the log: %s: until it can be, lines are lost\n", name.c_str(),
+                         why.c_str());
+    });
     made->set_pattern(pattern);
     made->set_level(spdlog::level::trace);
     return made;

@@ -203,6 +203,14 @@ def test_descriptors_meant_for_another_process_are_not_touched(alice):
         assert client.deliver(SAMPLE, ALICE)[0].startswith("250 ")
 
 
+def test_a_log_that_cannot_be_written_is_told_of_once(alice):
+    alice.configure(log__target="/dev/full", lmtp__listen=f"unix:{alice.path}/nowhere/lmtp")
+    result = alice.run("roostd", "-c", alice.conf)
+    told = result.stderr.decode()
+    assert result.returncode == 1 and told.startswith("roostd: cannot write the log: ") and told.count("\n") == 1
+    assert "/dev/full: No space left on device" in told
+
+
 # Reload
 
 

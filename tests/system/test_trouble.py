@@ -400,6 +400,13 @@ def test_full_disk_at_the_first_mail_leaves_a_mailbox_that_works_later(small_dis
     body_of(site.message(ALICE), SAMPLE)
 
 
+def test_a_log_that_cannot_be_written_adds_nothing_to_what_the_mta_reads(alice):
+    alice.configure({"log.target": "/dev/full"})
+    taken, refused = alice.deliver(ALICE), alice.deliver("nobody@example.org")
+    assert (taken.returncode, taken.stderr) == (0, b"")
+    assert refused.returncode == 67 and refused.stderr == b"5.1.1 no such user: nobody@example.org\n"
+
+
 def test_spool_that_cannot_be_used(alice):
     shutil.rmtree(alice.state)
     alice.state.write_text("a file in the way")
