@@ -161,12 +161,14 @@ void warn_of_displaced(const Setup& setup, const std::vector<Door>& doors) {
         for (const auto& [listener, spoken] : doors)
             if (listener.inherited() && spoken == speaks) opened += listener.name() + " ";
         if (opened == " ") return;
+        std::string idle;
         for (const Endpoint& each : listen)
-            if (opened.find(" " + each.text() + " ") == std::string::npos)
-                log(LogLevel::warning, std::string(key) + ": nobody listens on " + each.text() +
-                                           ": the sockets of the service manager count alone, which are" + opened +
-                                           "here: add ListenStream= to " + unit + " (systemctl edit " + unit +
-                                           ") and restart it with roostd, or disable it");
+            if (opened.find(" " + each.text() + " ") == std::string::npos) idle.append(" ").append(each.text());
+        if (idle.empty()) return;
+        log(LogLevel::warning, std::string(key) + ": nobody listens on" + idle +
+                                   ": the sockets of the service manager count alone, which are" + opened +
+                                   "here: add ListenStream= to " + unit + " (systemctl edit " + unit +
+                                   ") and restart it with roostd, or disable it");
     };
     warn("lmtp.listen", setup.lmtp.listen, Door::Speaks::lmtp, "roostd.socket");
     warn("policy.listen", setup.policy.listen, Door::Speaks::policy, "roostd-policy.socket");
