@@ -35,7 +35,8 @@ Result<void> refuse_twice(const Changes& changes, const std::string& where, std:
 Result<Config> read_config(const Options& options) { return load_config(options.config_path, options.overrides); }
 
 Result<std::unique_ptr<SqlUserDb>> open_database(const Config& config, SqlUserDb::Missing missing) {
-    return SqlUserDb::open(std::string(config.text("users.database")), missing, config.duration("users.busy-time"));
+    return SqlUserDb::open(std::string(config.text("users.database")), missing, config.duration("users.busy-time"),
+                           SqlUserDb::Use::command);
 }
 
 Result<std::string> user_name(std::string_view typed) {

@@ -143,7 +143,7 @@ Result<int> user_allocate(const Options& options) {
     if (!config) return std::move(config).error();
     auto name = user_name(options.operands.front());
     if (!name) return std::move(name).error();
-    auto instance = Instance::open(*std::move(config));
+    auto instance = Instance::open(*std::move(config), SqlUserDb::Use::command);
     if (!instance) return std::move(instance).error();
     auto record = need_user((*instance)->db(), *name);
     if (!record) return std::move(record).error();

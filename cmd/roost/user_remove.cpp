@@ -145,7 +145,7 @@ Result<int> user_remove(const Options& options) {
 
     if (!options.yes && !can_ask())
         return usage_error("user remove --purge", "nobody is there to confirm it", "add --yes");
-    auto instance = Instance::open(*std::move(config));
+    auto instance = Instance::open(*std::move(config), SqlUserDb::Use::command);
     if (!instance) return std::move(instance).error();
     auto record = need_user((*instance)->db(), *name);
     if (!record) return std::move(record).error();

@@ -209,6 +209,8 @@ public:
         const bool clean = server.run([] { net::notify_manager("STOPPING=1"); });
         service_.save_redelivery();
         service_.after().stop(clean);
+        // So that a backup can take its place.
+        service_.setup()->instance->db().fold_log();
         log(LogLevel::info, "roostd has stopped");
         if (!clean) ::_exit(0);  // threads are still at work on what nobody waits for any more
         return 0;

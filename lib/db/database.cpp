@@ -24,10 +24,10 @@ constexpr std::string_view kScheme = "sqlite:";
 constexpr mode_t kMode = 0640;
 
 // Up to this size the write-ahead log costs the next opening, which reads it, less than folding it back costs a writer.
-constexpr off_t kSmallLog = 65536;
+constexpr std::uint64_t kSmallLog = 65536;
 
 // The write-ahead log's own header: https://www.sqlite.org/fileformat.html#walformat
-constexpr off_t kLogHeader = 32;
+constexpr std::uint64_t kLogHeader = 32;
 
 // The index of the log is shared memory in regions of this size. It begins with a header of twelve 32-bit numbers,
 // among them a counter of commits, the length of the log and its checksum: https://www.sqlite.org/walformat.html
@@ -35,6 +35,27 @@ constexpr int kIndexRegion = 32768;
 
 sqlite_api::sqlite3* handle(soci::session& session) {
     return static_cast<soci::sqlite3_session_backend*>(session.get_backend())->conn_;
+}
+
+sqlite_api::sqlite3_file* file_of(soci::session& session) {
+    sqlite_api::sqlite3_file* file = nullptr;
+    const int code = sqlite_api::sqlite3_file_control(handle(session), "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    return code != SQLITE_OK || file == nullptr || file->pMethods == nullptr ? nullptr : file;
+}
+
+// As it is in the file, whatever the log says; of an empty file, zeros. Through SQLite's own descriptor: closing
+// another would drop the locks that this process holds on the file (fcntl(2)). No lock keeps a checkpoint from writing
+// meanwhile, so it is read until it stays the same.
+bool read_header(sqlite_api::sqlite3_file* file, LogNote::Header& out) {
+    constexpr int kTries = 10;
+    LogNote::Header last{};
+    for (int i = 0; i <= kTries; ++i) {
+        const int code = file->pMethods->xRead(file, out.data(), LogNote::kHeader, 0);
+        if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) return false;
+        if (i > 0 && out == last) return true;
+        last = out;
+    }
+    return false;
 }
 
 // The primary result code: the extended ones add detail in the higher bits.
@@ -88,8 +109,8 @@ std::string name_for_once(const std::string& path) {
 // A writer that was killed, or ran out of room, before its first record leaves a log that is a header alone. SQLite
 // without shared memory takes that for a log that is being written anew, and waits ten seconds for its end.
 bool log_holds_up(const std::string& path) {
-    struct stat st {};
-    return ::stat((path + "-wal").c_str(), &st) == 0 && st.st_size == kLogHeader;
+    std::uint64_t size = 0;
+    return identify(path + "-wal", &size) && size == kLogHeader;
 }
 
 // Makes an empty file, which SQLite takes for an empty database: so its mode is ours to choose. Made by root, it must
@@ -146,7 +167,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& url, Missing
 }
 
 Result<std::unique_ptr<Database>> Database::another() const {
-    return open(std::string(kScheme) + path_, Missing::fail, busy_time_);
+    return open(std::string(kScheme) + path_, Missing::fail, busy_time_,
+                use_ == Use::command ? Use::command : Use::lasting);
 }
 
 Database::Database(std::string path, Use use, std::chrono::milliseconds busy_time)
@@ -156,11 +178,12 @@ Database::Database(std::string path, Use use, std::chrono::milliseconds busy_tim
 
 void Database::connect(const std::string& name) {
     session_.open(soci::sqlite3, name);
-    sqlite_api::sqlite3_busy_timeout(handle(session_),
-                                     static_cast<int>(std::min<std::int64_t>(busy_time_.count(), INT_MAX)));
+    sqlite_api::sqlite3_busy_timeout(handle(session_), busy_timeout());
     // Else each process that happens to be alone would fold the log back, sync it and remove its files when it ends.
     sqlite_api::sqlite3_db_config(handle(session_), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
+
+int Database::busy_timeout() const { return static_cast<int>(std::min<std::int64_t>(busy_time_.count(), INT_MAX)); }
 
 void Database::make_lasting() {
     forget_statements_();
@@ -171,15 +194,35 @@ void Database::make_lasting() {
 }
 
 Database::~Database() {
-    if (wrote_) shorten_log();
+    if (!wrote_) return;
+    if (use_ == Use::command)
+        fold_log();
+    else
+        shorten_log();
+}
+
+// Where SQLite has it: beside the file that a symbolic link at path_ leads to.
+std::string Database::log_path() {
+    return sqlite_api::sqlite3_filename_wal(sqlite_api::sqlite3_db_filename(handle(session_), "main"));
 }
 
 // Without waiting: whoever is using the log may shorten it later.
 void Database::shorten_log() noexcept {
-    struct stat st {};
-    if (::stat((path_ + "-wal").c_str(), &st) < 0 || st.st_size <= kSmallLog) return;
+    std::uint64_t size = 0;
+    if (identify(log_path(), &size) && size > kSmallLog)
+        fold_log();
+    else
+        (void)check_place();  // for the note, if this connection was the first that wrote
+}
+
+void Database::fold_log() noexcept {
+    if (!check_place()) return;
     sqlite_api::sqlite3_busy_timeout(handle(session_), 0);
-    sqlite_api::sqlite3_wal_checkpoint_v2(handle(session_), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    const int code =
+        sqlite_api::sqlite3_wal_checkpoint_v2(handle(session_), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    // An empty log fits any file that is put in the database's place.
+    if (code == SQLITE_OK) remove_log_note(log_path());
+    sqlite_api::sqlite3_busy_timeout(handle(session_), busy_timeout());
 }
 
 // Where SQLite itself has it in memory, as long as the connection is open. While one is, no program can make the
@@ -189,10 +232,8 @@ const std::uint32_t* Database::find_log_index() {
     std::string mode;
     session_ << "PRAGMA journal_mode", soci::into(mode);
     if (mode != "wal") return nullptr;
-    sqlite_api::sqlite3_file* file = nullptr;
-    if (sqlite_api::sqlite3_file_control(handle(session_), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
-        file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2)
-        return nullptr;
+    sqlite_api::sqlite3_file* file = file_of(session_);
+    if (file == nullptr || file->pMethods->iVersion < 2) return nullptr;
     void volatile* index = nullptr;
     if (file->pMethods->xShmMap(file, 0, kIndexRegion, 0, &index) != SQLITE_OK) return nullptr;
     return static_cast<const std::uint32_t*>(const_cast<const void*>(index));
@@ -214,9 +255,39 @@ std::optional<Database::State> Database::state() {
 Result<void> Database::check_place() {
     int moved = 0;
     sqlite_api::sqlite3_file_control(handle(session_), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-    if (moved == 0) return {};
+    if (moved == 0) return check_log();
     return Error{Outcome::trouble, "the user database " + path_, "the file was replaced or removed while it was in use",
                  "reload roostd", 0};
+}
+
+Result<void> Database::check_log() {
+    const std::string log = log_path();
+    std::uint64_t size = 0;
+    const auto log_file = identify(log, &size);
+    // Without a log, a transaction that is rolled back may change the file's beginning forth and back.
+    if (!log_file && (!log_index_ || *log_index_ == nullptr)) return {};
+    // Before the header, else the note could be of a later checkpoint.
+    const auto noted = log_file ? read_log_note(log, *log_file) : std::nullopt;
+    const auto database = identify(sqlite_api::sqlite3_db_filename(handle(session_), "main"));
+    sqlite_api::sqlite3_file* file = file_of(session_);
+    LogNote now{log_file.value_or(LogNote::File{}), database.value_or(LogNote::File{}), {}};
+    if (!database || file == nullptr || !read_header(file, now.header)) return {};  // reading will tell
+
+    if (noted && size > kLogHeader && !now.follows(*noted))
+        return Error{Outcome::trouble, "the user database " + path_,
+                     "it was replaced, and " + log + " of the former one still lies beside it",
+                     "stop roostd, remove that file and " + path_ +
+                         "-shm, put the database in place again and start "
+                         "roostd: see BACKUP in roost-users(5)",
+                     0};
+    if (seen_ && !now.follows(*seen_))
+        return Error{Outcome::trouble, "the user database " + path_, "the file was overwritten while it was in use",
+                     "reload roostd", 0};
+    seen_ = now;
+    if (!log_file || noted == now) return {};
+    // A power cut must not leave the note ahead of the file.
+    if (file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) == SQLITE_OK) write_log_note(log, now);
+    return {};
 }
 
 Database::Transaction::Transaction(Database& db) : db_(db) {
@@ -297,7 +368,7 @@ Error Database::sqlite_error(std::string_view task, int code, std::string why) c
             error.hint = "users.database must name an SQLite 3 database";
             break;
         case SQLITE_CORRUPT:
-            error.hint = "restore it from a backup, or try the .recover command of sqlite3";
+            error.hint = "restore a backup as in roost-users(5), or try the .recover command of sqlite3";
             break;
         case SQLITE_IOERR:
             error.hint = "the storage reports an error; look at the kernel's log";

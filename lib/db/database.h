@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "db/log_note.h"
 
 #include <soci/soci.h>
 
@@ -21,14 +22,15 @@ namespace roost {
 // its `what` names the task and the database's path, its hint what to do.
 //
 // A connection that only reads does no work at its end: the write-ahead log stays for the next one. One that wrote
-// folds the log back into the database when it has grown, so that the next opening need not read it.
+// folds the log back into the database when it has grown, so that the next opening need not read it; a `command` always
+// does, so that the file is whole where somebody copies or replaces it.
 class Database {
 public:
     enum class Missing { fail, create };
     // `once`: for a process that reads a row or two and ends. It spares setting up the memory that connections share
     // where nobody else is connected, in exchange for reading the write-ahead log at each query; at the first writing,
-    // or where that way is closed, the connection turns into a `lasting` one.
-    enum class Use { lasting, once };
+    // or where that way is closed, the connection turns into a `lasting` one. `command`: for what a person starts.
+    enum class Use { lasting, once, command };
 
     // `url`: "sqlite:PATH", PATH absolute. Waits for other writers up to `busy_time` in each call. A file that is not
     // there is an Error (misconfigured), or is made with mode 0640 in a directory that must exist.
@@ -38,7 +40,7 @@ public:
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
-    // Another connection to the same database, a lasting one.
+    // Another connection to the same database, lasting or a command's.
     Result<std::unique_ptr<Database>> another() const;
 
     const std::string& path() const { return path_; }
@@ -47,9 +49,14 @@ public:
     // hears of it. Nothing where there is no such thing, without a write-ahead log and with Use::once. No system call.
     using State = std::array<std::uint32_t, 12>;
     std::optional<State> state();
-    // An Error (trouble) if the file at path() is not the one that was opened: it was replaced or removed meanwhile,
-    // and what this connection reads and writes is nobody else's any more.
+    // An Error (trouble) if the file at path() is not the one that was opened, or not what it was: it was replaced,
+    // overwritten or removed meanwhile, and what this connection reads and writes is nobody else's any more. Or if the
+    // write-ahead log beside it belongs to another file, see log_note.h; what is read is then neither's. Some
+    // microseconds. It sees the log once something was read.
     Result<void> check_place();
+    // Brings into the database's file what the write-ahead log holds, and empties that, unless others are at work on
+    // them now or the files do not belong together.
+    void fold_log() noexcept;
     // Whoever keeps statements gives a function that lets go of them, for when the connection is opened anew.
     void on_reopen(std::function<void()> forget) { forget_statements_ = std::move(forget); }
 
@@ -106,6 +113,9 @@ private:
     Database(std::string path, Use use, std::chrono::milliseconds busy_time);
     void connect(const std::string& name);
     void make_lasting();
+    int busy_timeout() const;
+    std::string log_path();
+    Result<void> check_log();
     const std::uint32_t* find_log_index();
     // What the exception that is being handled means.
     Error current_error(std::string_view task) const;
@@ -119,6 +129,7 @@ private:
     std::function<void()> forget_statements_ = [] {};
     soci::session session_;
     bool wrote_ = false;
+    std::optional<LogNote> seen_;                    // what the files were at the last check
     std::optional<const std::uint32_t*> log_index_;  // SQLite's, which all programs share; null: there is none
 };
 

@@ -37,6 +37,18 @@ std::optional<std::int64_t> free_number(soci::session& sql, const std::string& p
     return number;
 }
 
+Database::Use use_of(SqlUserDb::Use use) {
+    switch (use) {
+        case SqlUserDb::Use::once:
+            return Database::Use::once;
+        case SqlUserDb::Use::command:
+            return Database::Use::command;
+        case SqlUserDb::Use::lasting:
+            break;
+    }
+    return Database::Use::lasting;
+}
+
 }  // namespace
 
 SqlUserDb::SqlUserDb(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -45,9 +57,13 @@ SqlUserDb::~SqlUserDb() = default;
 Result<std::unique_ptr<SqlUserDb>> SqlUserDb::open(const std::string& url, Missing missing,
                                                    std::chrono::milliseconds busy_time, Use use) {
     const auto creation = missing == Missing::create ? Database::Missing::create : Database::Missing::fail;
-    auto db = Database::open(url, creation, busy_time, use == Use::once ? Database::Use::once : Database::Use::lasting);
+    auto db = Database::open(url, creation, busy_time, use_of(use));
     if (!db) return std::move(db).error();
     auto current = bring_up_to_date(**db, schema_steps(), creation);
+    // It says more than whatever a log that belongs to another file makes of the tables. A single lookup is spared it
+    // as long as nothing looks wrong.
+    if (!current || use != Use::once)
+        if (auto in_place = (*db)->check_place(); !in_place) return std::move(in_place).error();
     if (!current) return std::move(current).error();
     return std::unique_ptr<SqlUserDb>(new SqlUserDb(std::make_unique<Impl>(std::move(*db))));
 }
@@ -65,7 +81,7 @@ Result<GroupWriter*> SqlUserDb::Impl::writer() {
     const std::lock_guard guard(mutex);
     if (!writer_) {
         // A process that looks up once has no other thread that could wait.
-        if (db->use() == Database::Use::lasting) {
+        if (db->use() != Database::Use::once) {
             auto opened = db->another();
             if (!opened) return std::move(opened).error();
             written_ = *std::move(opened);
@@ -95,6 +111,7 @@ Result<std::optional<UserRecord>> SqlUserDb::find(std::string_view name) {
     });
     if (!found) {
         impl_->lookup.reset();
+        if (auto in_place = impl_->db->check_place(); !in_place) return std::move(in_place).error();
         return std::move(found).error();
     }
     if (!*found) {
@@ -106,6 +123,11 @@ Result<std::optional<UserRecord>> SqlUserDb::find(std::string_view name) {
     if (!record) return std::move(record).error();
     if (state) impl_->known.add(key, *record, *state);
     return Answer(std::move(*record));
+}
+
+void SqlUserDb::fold_log() {
+    const std::unique_lock guard(impl_->mutex, std::try_to_lock);
+    if (guard) impl_->db->fold_log();
 }
 
 Result<bool> SqlUserDb::add_allocation(const UserRecord& seen, const Settings& allocation) {

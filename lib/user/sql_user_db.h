@@ -45,16 +45,19 @@ struct DatabaseSummary {
 class SqlUserDb : public UserDb {
 public:
     enum class Missing { fail, create };  // what to do about a database, or its tables, that are not there
-    enum class Use { lasting, once };     // `once`: the process looks a user up or two, then ends
+    // `once`: the process looks a user up or two, then ends. `command`: a person started it, and what it wrote is in
+    // the database's own file at its end, not in the log beside that, where nobody is in the way.
+    enum class Use { lasting, once, command };
 
     // `url`: "sqlite:PATH". With Missing::fail a file that is not there or has no Roost tables is an Error that says
     // how to make it: an administrator's slip must not turn into "no such user". An older schema is upgraded, in one
-    // transaction; a newer one is refused.
+    // transaction; a newer one is refused, and so is one that was put beside the write-ahead log of another: see
+    // db/log_note.h.
     static Result<std::unique_ptr<SqlUserDb>> open(const std::string& url, Missing missing,
                                                    std::chrono::milliseconds busy_time, Use use = Use::lasting);
     ~SqlUserDb() override;
 
-    // A name that is not in a database whose file has been replaced or removed meanwhile is an Error.
+    // A name that is not in a database whose file has been replaced, overwritten or removed meanwhile is an Error.
     Result<std::optional<UserRecord>> find(std::string_view name) override;
     Result<bool> add_allocation(const UserRecord& seen, const Settings& allocation) override;
     Result<void> overwrite_allocation(std::string_view name, const Settings& allocation) override;
@@ -82,6 +85,8 @@ public:
     Result<bool> remove_plan(std::string_view name);
     Result<std::optional<PlanRecord>> find_plan(std::string_view name);
     Result<std::vector<PlanRecord>> plans();
+    // For the end of a process that serves: as Database::fold_log(), unless a thread is looking something up.
+    void fold_log();
     // Counts by looking at every row.
     Result<DatabaseSummary> summary();
 

@@ -55,6 +55,12 @@ public:
         if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
             throw std::runtime_error(sql + ": " + sqlite3_errmsg(handle_));
     }
+    // As sqlite3's .restore does it.
+    void restore(const Foreign& backup) {
+        sqlite3_backup* copy = sqlite3_backup_init(handle_, "main", backup.handle_, "main");
+        if (copy == nullptr || sqlite3_backup_step(copy, -1) != SQLITE_DONE || sqlite3_backup_finish(copy) != SQLITE_OK)
+            throw std::runtime_error(sqlite3_errmsg(handle_));
+    }
     // All columns of all rows, "|" after each; NULL is "-".
     std::string ask(const std::string& sql) {
         std::string out;
