@@ -219,6 +219,7 @@ Result<int> config_check(const Options& options) {
     auto db = SqlUserDb::open(draft.text("users.database"), SqlUserDb::Missing::fail,
                               busy_time ? *busy_time : std::chrono::milliseconds(0));
     findings.add_failure(db);
+    if (db) findings.add_failure((*db)->check_integrity());
 
     // What is left needs a configuration without a fault in it.
     auto config = findings.any() && !db ? Result<Config>(Error{}) : read_config(options);

@@ -9,6 +9,13 @@ namespace {
 
 constexpr int kBatch = 200;
 
+Error damaged(const std::string& path, const std::string& why) {
+    return {Outcome::trouble, "the user database " + path, "it is damaged: " + why,
+            "restore a backup: see BACKUP in "
+            "roost-users(5)",
+            0};
+}
+
 // The JSON of `old` with the changes made.
 Result<std::string> changed(const std::string& label, const Column& old, const std::vector<SettingChange>& changes) {
     auto settings = old ? parse_settings(label + ", column settings", old.text) : Result<Settings>(Settings{});
@@ -139,7 +146,11 @@ Result<void> SqlUserDb::each_user(std::string_view domain,
             const std::string name = lower(rows[i].name.text);
             if (!visit(name, record_of(rows[i]))) return {};
         }
-        if (count > 0) after = rows[count - 1].name.text;
+        if (count == 0) break;
+        // Else it would go round for ever.
+        if (lower(rows[count - 1].name.text) <= lower(after))
+            return damaged(impl_->db->path(), "its table users is not in the order of names");
+        after = rows[count - 1].name.text;
     }
     return {};
 }
@@ -272,6 +283,17 @@ Result<std::vector<PlanRecord>> SqlUserDb::plans() {
         }
         return all;
     });
+}
+
+Result<void> SqlUserDb::check_integrity() {
+    const std::lock_guard guard(impl_->mutex);
+    auto found = impl_->db->read("check the tables", [](soci::session& sql) -> Result<std::string> {
+        std::string first;
+        sql << "PRAGMA quick_check(1)", soci::into(first);
+        return first;
+    });
+    if (!found) return std::move(found).error();
+    return *found == "ok" ? Result<void>() : damaged(impl_->db->path(), *found);
 }
 
 Result<DatabaseSummary> SqlUserDb::summary() {

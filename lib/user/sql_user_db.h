@@ -71,7 +71,8 @@ public:
     // Removes the record; with `forget_numbers` also what own_number gave the user.
     Result<bool> remove_user(std::string_view name, bool forget_numbers);
     // In the order of names, `domain` empty: all. Memory stays constant. A record whose JSON is malformed comes as an
-    // Error with its name, and the listing goes on. The callback returns false to stop.
+    // Error with its name, and the listing goes on. The callback returns false to stop. In a damaged database it may
+    // leave users out or end in an Error, but it ends.
     Result<void> each_user(std::string_view domain,
                            const std::function<bool(std::string_view name, Result<UserRecord>)>& visit);
 
@@ -87,6 +88,8 @@ public:
     Result<std::vector<PlanRecord>> plans();
     // For the end of a process that serves: as Database::fold_log(), unless a thread is looking something up.
     void fold_log();
+    // Reads the whole file, less than a second for a million users if it is in memory. An Error says what is damaged.
+    Result<void> check_integrity();
     // Counts by looking at every row.
     Result<DatabaseSummary> summary();
 
