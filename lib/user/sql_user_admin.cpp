@@ -293,7 +293,9 @@ Result<void> SqlUserDb::check_integrity() {
         return first;
     });
     if (!found) return std::move(found).error();
-    return *found == "ok" ? Result<void>() : damaged(impl_->db->path(), *found);
+    if (*found == "ok") return {};
+    // A line that names the database may stand before it.
+    return damaged(impl_->db->path(), found->substr(found->rfind('\n') + 1));
 }
 
 Result<DatabaseSummary> SqlUserDb::summary() {
