@@ -13,7 +13,8 @@ constexpr const char* kAttribute = "user.roost.database";
 
 static_assert(std::has_unique_object_representations_v<LogNote>, "it is stored as it lies in memory");
 
-// Of the database header: it grows with each transaction that changes the first page.
+// Of the database header. It never falls; transactions that change the first page make it grow, but several in a row
+// of one connection may have the same number.
 std::uint32_t change_counter(const LogNote::Header& header) {
     constexpr std::size_t kAt = 24;
     std::uint32_t out = 0;
@@ -26,7 +27,7 @@ std::uint32_t change_counter(const LogNote::Header& header) {
 bool LogNote::follows(const LogNote& former) const {
     if (header == former.header) return true;
     return database == former.database &&
-           static_cast<std::int32_t>(change_counter(header) - change_counter(former.header)) > 0;
+           static_cast<std::int32_t>(change_counter(header) - change_counter(former.header)) >= 0;
 }
 
 std::optional<LogNote::File> identify(const std::string& path, std::uint64_t* size) {

@@ -2,8 +2,8 @@
 //
 // SQLite goes by the names alone: where another file, such as a backup, has taken the database's place, it lays the
 // pages of the former one's log over that, which ruins it. So Roost's programs note on the log, in an extended
-// attribute, which file it lies beside and how far that has come. Only checkpoints write to that file, and each makes
-// it newer.
+// attribute, which file it lies beside and how far that has come. Only checkpoints write to that file, and none takes
+// it back.
 #pragma once
 
 #include <array>
@@ -30,8 +30,8 @@ struct LogNote {
     Header header{};
 
     // Whether a database that was as `former` says can have come to this by checkpoints of that log. Not whether it
-    // has: a file that was copied over the database without making a new one, and whose change counter is higher by
-    // chance, passes.
+    // has: a file that was copied over the database without making a new one, and whose change counter is not lower,
+    // passes.
     bool follows(const LogNote& former) const;
     bool operator==(const LogNote&) const = default;
 };
