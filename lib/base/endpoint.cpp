@@ -2,6 +2,10 @@
 
 #include <sys/un.h>
 
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+
 #include "base/text.h"
 
 namespace roost {
@@ -12,6 +16,15 @@ constexpr std::size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
 Error wrong(std::string_view text, std::string why) {
     return config_error("the address '" + printable(text) + "'", std::move(why),
                         "write unix:/absolute/path, tcp:HOST:PORT or tcp:[IPv6]:PORT");
+}
+
+// A number that a port can be, or what may be a service's name: the resolver would read "99999" as 34463.
+bool is_port(std::string_view text) {
+    if (std::any_of(text.begin(), text.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }))
+        return true;
+    std::uint16_t port = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+    return error == std::errc() && end == text.data() + text.size();
 }
 
 }  // namespace
@@ -48,6 +61,7 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
     if (out.host.empty()) return wrong(text, "the host is missing; * stands for all addresses");
     if (out.host == "*") out.host.clear();
     if (out.port.empty()) return wrong(text, "the port is missing");
+    if (!is_port(out.port)) return wrong(text, "a port is a number from 0 to 65535, or a service's name");
     return out;
 }
 

@@ -11,7 +11,7 @@ namespace roost {
 struct Endpoint {
     std::string path;  // of a Unix socket; empty: TCP
     std::string host;  // a name or an address, without brackets; empty: all addresses
-    std::string port;  // a number or a service's name
+    std::string port;  // a number from 0 to 65535, or a service's name
 
     bool local() const { return !path.empty(); }
     // As it is written.

@@ -110,8 +110,8 @@ BAD_VALUES = {
     "path": ["relative", "./here", "~/there"],
     "template": ["", "/a/", "/a/../b", "/a/%", "/a/%{foo}", "/a/%{user", "/%n"],
     "paths": ["relative", "/a b", "/a ./b"],
-    "sockets": ["/run/x", "unix:x", "unix:/a tcp:1.2.3.4", "tcp:x:", "tcp::24", "tcp:::1:24", "tcp:[::1]", "unix:/" + 108 * "x"],
-    "TCP socket": ["unix:/run/x", "tcp:x", "tcp:x:1 tcp:y:1", "1234"],
+    "sockets": ["/run/x", "unix:x", "unix:/a tcp:1.2.3.4", "tcp:x:", "tcp::24", "tcp:::1:24", "tcp:[::1]", "tcp:*:65536", "unix:/" + 108 * "x"],
+    "TCP socket": ["unix:/run/x", "tcp:x", "tcp:x:1 tcp:y:1", "1234", "tcp:x:99999", "tcp:x:4294967297"],
     "clients": ["localhost", "1.2.3.4/33", "::1/129", "1.2.3", "unix /x"],
 }
 CHOICE = ["", "nonsense", "YES|NO"]

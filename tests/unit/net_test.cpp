@@ -54,8 +54,8 @@ Deadline soon() { return Deadline::in(milliseconds(20)); }
 }  // namespace
 
 TEST_CASE("an endpoint is read as it is written") {
-    for (const char* text :
-         {"unix:/run/roost/lmtp", "tcp:127.0.0.1:24", "tcp:[::1]:24", "tcp:localhost:lmtp", "tcp:*:24"})
+    for (const char* text : {"unix:/run/roost/lmtp", "tcp:127.0.0.1:24", "tcp:[::1]:24", "tcp:localhost:lmtp",
+                             "tcp:*:24", "tcp:*:0", "tcp:*:65535", "tcp:*:x11-1"})
         CHECK(parse_endpoint(text)->text() == text);
     CHECK(parse_endpoint("tcp:*:24")->host.empty());
     CHECK(parse_endpoint("unix:/x")->local());
@@ -63,11 +63,26 @@ TEST_CASE("an endpoint is read as it is written") {
 }
 
 TEST_CASE("what is no endpoint is refused with a hint") {
-    for (const std::string& text :
-         {std::string(), std::string("/run/x"), std::string("unix:"), std::string("unix:x"),
-          "unix:/" + std::string(107, 'x'), std::string("tcp:"), std::string("tcp:host"), std::string("tcp:host:"),
-          std::string("tcp::24"), std::string("tcp:::1:24"), std::string("tcp:[::1]"), std::string("tcp:[::1]:"),
-          std::string("tcp:[]:24"), std::string("udp:x:1")}) {
+    for (const std::string& text : {std::string(),
+                                    std::string("/run/x"),
+                                    std::string("unix:"),
+                                    std::string("unix:x"),
+                                    "unix:/" + std::string(107, 'x'),
+                                    std::string("tcp:"),
+                                    std::string("tcp:host"),
+                                    std::string("tcp:host:"),
+                                    std::string("tcp::24"),
+                                    std::string("tcp:::1:24"),
+                                    std::string("tcp:[::1]"),
+                                    std::string("tcp:[::1]:"),
+                                    std::string("tcp:[]:24"),
+                                    std::string("udp:x:1"),
+                                    std::string("tcp:x:65536"),
+                                    std::string("tcp:x:4294967297"),
+                                    std::string("tcp:x:-5"),
+                                    std::string("tcp:x:+5"),
+                                    std::string("tcp:x: 5"),
+                                    std::string("tcp:[::1]:99999")}) {
         INFO(text);
         const auto parsed = parse_endpoint(text);
         REQUIRE_FALSE(parsed);
