@@ -115,6 +115,10 @@ Result<void> Schema::check(std::string_view where, Level level, std::string_view
     // A path that may be left out is left out by default.
     if (checked && setting->kind == Kind::path && value.empty() && !setting->default_value.empty())
         checked = config_error({}, "it is empty", "write an absolute path, or leave it out");
+    if (checked && setting->kind == Kind::pattern && level != Level::user && !tells_users_apart(value))
+        checked =
+            config_error({}, excerpt(value) + " is one place for several users",
+                         "put %{user}, or %{domain} and %{local}, into it; a user's own path is set for the user");
     if (checked) return {};
     Error error = std::move(checked).error();
     error.what = what;

@@ -259,6 +259,14 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
     return bad_value(text, "one of " + kind_name(kind, choices));
 }
 
+bool tells_users_apart(std::string_view pattern) {
+    for (std::size_t at = pattern.find('%'); at != std::string_view::npos; at = pattern.find('%', at + 2)) {
+        const std::string_view rest = pattern.substr(at);
+        if (rest.starts_with("%{user}") || rest.starts_with("%{local}")) return true;
+    }
+    return false;
+}
+
 std::string kind_name(Kind kind, std::string_view choices) {
     switch (kind) {
         case Kind::text:

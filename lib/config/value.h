@@ -28,7 +28,8 @@ enum class Kind {
     words,       // words separated by blanks
     path,        // an absolute path, or empty where that is the default
     paths,       // absolute paths separated by blanks
-    pattern,     // a path with %{user} %{local} %{domain} %{hash} %%; absolute where nothing else comes before it
+    pattern,     // a path with %{user} %{local} %{domain} %{hash} %%; absolute where nothing else comes before it; with
+                 // one of the first two unless it is a user's own
     allowance,   // a share of the limit (10%) or a size (10M); 0 for none
     id_range,    // FROM-TO, two numbers of user or group ids; empty for none
     thresholds,  // storage>80% messages>90% storage<80%; may be empty
@@ -81,6 +82,10 @@ Result<std::vector<Threshold>> parse_thresholds(std::string_view text);
 
 // Checks `text` against a kind; `choices` (separated by blanks) matters for Kind::choice alone.
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text);
+
+// Whether a template, well formed, has a variable of which there is another value for each user, at least within a
+// domain: %{user} or %{local}.
+bool tells_users_apart(std::string_view pattern);
 
 // The name of a kind, for manuals: "size", "yes|no", the choices joined by "|".
 std::string kind_name(Kind kind, std::string_view choices);

@@ -328,7 +328,7 @@ def test_the_check_reports_every_problem_on_a_line_of_its_own(site):
         f"[users]\ndatabase = sqlite:{site.path}/nowhere/users.db\nbusy-time = soon\n"
         f"[store]\nmda = nonesuch\ncreator = lok\nstate = {site.path}/file/state\n"
         + (f"modules = {modules}\n" if modules else "")
-        + "[quota]\nstorage = lots\nstorge = 1G\n[maildir]\npath = /var/mail\n[nonesuch]\nwhat = ever\n"
+        + "[quota]\nstorage = lots\nstorge = 1G\n[maildir]\npath = /var/mail/%{user}\n[nonesuch]\nwhat = ever\n"
         "[log]\ntarget = somewhere\n"
     )
     found = problems(site.roost("config", "check"))

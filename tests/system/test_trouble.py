@@ -108,7 +108,7 @@ BAD_VALUES = {
     "text": ["\x01"],
     "words": ["\x01"],
     "path": ["relative", "./here", "~/there"],
-    "template": ["", "/a/", "/a/../b", "/a/%", "/a/%{foo}", "/a/%{user", "/%n"],
+    "template": ["", "/a", "/a/%{domain}/%{hash}", "/a/", "/a/../b", "/a/%", "/a/%{foo}", "/a/%{user", "/%n"],
     "paths": ["relative", "/a b", "/a ./b"],
     "sockets": ["/run/x", "unix:x", "unix:/a tcp:1.2.3.4", "tcp:x:", "tcp::24", "tcp:::1:24", "tcp:[::1]", "tcp:*:65536", "unix:/" + 108 * "x"],
     "TCP socket": ["unix:/run/x", "tcp:x", "tcp:x:1 tcp:y:1", "1234", "tcp:x:99999", "tcp:x:4294967297"],

@@ -72,6 +72,22 @@ TEST_CASE("a wrong line names file, line, key and what would be right") {
     CHECK(has(error_of("[quota]\nwhen-full = sometimes\n"), "bounce|defer"));
 }
 
+TEST_CASE("a template for more than one user tells them apart") {
+    constexpr Setting table[] = {{"box.path", Kind::pattern, "/m/%{user}", Level::user, ""}};
+    Schema schema;
+    REQUIRE(schema.add(table));
+    for (const char* path : {"/m", "/m/%{domain}", "/m/%{hash}/x", "/m/%%{user}", "m/%%%%{local}"}) {
+        INFO(path);
+        for (const Level level : {Level::file, Level::plan, Level::domain})
+            CHECK(has(schema.check("x.conf:1", level, "box.path", path).error().text(), "x.conf:1: box.path: "));
+        CHECK(schema.check("user", Level::user, "box.path", path));
+    }
+    // A bare user name has no domain, nor needs a site with one domain it.
+    for (const char* path : {"/m/%{local}", "/m/%{user}", "/m/%{domain}/%{local}", "m/%%%{local}"})
+        for (const Level level : {Level::file, Level::plan, Level::domain, Level::user})
+            CHECK(schema.check("x", level, "box.path", path));
+}
+
 TEST_CASE("what -o says overrules the file and is checked alike") {
     const auto config = load("[quota]\nstorage = 1G\n", {"quota.storage=2G", "quota.messages = 5"});
     REQUIRE(config);
