@@ -3,8 +3,10 @@
 
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <iostream>
 #include <system_error>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "commands.h"
@@ -171,6 +173,35 @@ void check_dicts(const Config& config, Findings& findings) {
     for (const char* key : {"quota.unified.dict", "quota-clone.dict"}) look(key, dict_of(config, key));
 }
 
+// Looks for paths that several records have, other than by the will of their own settings. Remembers a number for each
+// path, and whose it is.
+class SharedPaths {
+public:
+    explicit SharedPaths(SqlUserDb& db) : db_(db) {}
+
+    Result<void> add(const UserRecord& record) {
+        if (!record.allocation) return {};
+        for (const auto& [key, path] : *record.allocation) {
+            if (!path.starts_with('/') || record.settings.contains(key)) continue;
+            const auto [first, is_new] = owners_.emplace(std::hash<std::string>()(path), record.name);
+            if (is_new || first->second == record.name) continue;
+            auto other = db_.find(first->second);
+            if (!other || !*other || !(*other)->allocation) continue;
+            for (const auto& each : *(*other)->allocation)
+                if (each.second == path)
+                    return config_error("user " + record.name + ": " + key + " = " + printable(path),
+                                        "the mailbox of " + first->second + " lies there, too",
+                                        "put %{user}, or %{domain} and %{local}, into " + key +
+                                            ", and clear the allocation of who is to get another mailbox");
+        }
+        return {};
+    }
+
+private:
+    SqlUserDb& db_;
+    std::unordered_map<std::size_t, std::string> owners_;
+};
+
 void check_records(SqlUserDb& db, const Config& config, const Options& options, Findings& findings) {
     const auto check_level = [&](Level level, const std::string& name, const Settings& settings) {
         for (const auto& [key, value] : settings)
@@ -187,10 +218,12 @@ void check_records(SqlUserDb& db, const Config& config, const Options& options, 
     } else {
         findings.add(domains.error());
     }
+    SharedPaths paths(db);
     Progress progress("records checked", options.quiet);
     auto listed = db.each_user({}, [&](std::string_view name, Result<UserRecord> record) {
         if (record) {
             check_level(Level::user, std::string(name), record->settings);
+            findings.add_failure(paths.add(*record));
         } else {
             progress.wipe();
             findings.add(record.error());

@@ -1,5 +1,10 @@
 #include "dry_run.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "module_dir.h"
 
 namespace roost::cli {
@@ -15,7 +20,7 @@ Result<std::optional<UserRecord>> DryUserDb::find(std::string_view name) { retur
 Result<bool> DryUserDb::add_allocation(const UserRecord&, const Settings&) { return refused(); }
 Result<void> DryUserDb::overwrite_allocation(std::string_view, const Settings&) { return refused(); }
 Result<std::unique_ptr<Lock>> DryUserDb::lock(std::string_view, Deadline) { return refused(); }
-Result<std::uint32_t> DryUserDb::own_number(std::string_view, std::string_view, IdRange) { return refused(); }
+Result<std::uint32_t> DryUserDb::own_number(std::string_view, std::string_view, IdRange range) { return range.from; }
 
 Result<std::vector<std::optional<std::string>>> DryDict::get(std::string_view user, std::span<const std::string> keys,
                                                              Deadline deadline) {
@@ -28,6 +33,21 @@ Result<void> DryDict::each(std::string_view key,
                            const std::function<bool(std::string_view user, std::string_view value)>& visit,
                            Deadline deadline) {
     return dict_->each(key, visit, deadline);
+}
+
+Result<bool> TrialFiles::make_dir(DirRef dir, const std::string& name, mode_t /*mode*/) {
+    auto there = stat(dir, name);
+    if (there) return false;
+    if (there.error().sys != ENOENT) return std::move(there).error();
+    const std::string what = "cannot make " + std::string(dir.path) + "/" + name;
+    return system_error(::faccessat(dir.fd, ".", W_OK | X_OK, AT_EACCESS) == 0 ? ECANCELED : errno, what,
+                        "make the directory, for the user that runs Roost");
+}
+
+Result<void> DryRun::try_mailbox(SqlUserDb& db, const User& user) {
+    auto made = mda_->allocate(user);
+    if (!made) return made.error().sys == ECANCELED ? Result<void>() : Result<void>(std::move(made).error());
+    return db.check_allocation(user.record(), *made);
 }
 
 Result<std::unique_ptr<DryRun>> DryRun::make(const Config& config, UserDb& db) {

@@ -5,13 +5,13 @@
 #include "config/config.h"
 #include "dict/dict.h"
 #include "module/mda.h"
-#include "user/user_db.h"
+#include "user/sql_user_db.h"
 
 #include <memory>
 
 namespace roost::cli {
 
-// A database that answers `find` and refuses all else.
+// A database that answers `find`, gives out numbers that nobody keeps and refuses all else.
 class DryUserDb : public UserDb {
 public:
     explicit DryUserDb(UserDb& db) : db_(db) {}
@@ -41,6 +41,13 @@ private:
     std::unique_ptr<Dict> dict_;
 };
 
+// DryFiles that go as far as the first directory that is missing: "to be made" is an Error of ECANCELED if it could be
+// made, else of what hinders that.
+class TrialFiles : public DryFiles {
+public:
+    Result<bool> make_dir(DirRef dir, const std::string& name, mode_t mode) override;
+};
+
 // The selected MDA module on these files and this database: it can look, but not touch. Not movable: the module's
 // object refers to the parts.
 class DryRun {
@@ -49,11 +56,14 @@ public:
     static Result<std::unique_ptr<DryRun>> make(const Config& config, UserDb& db);
     Files& files() { return files_; }
     Mda& mda() { return *mda_; }
+    // Whether a first message for `user` would get a mailbox, as far as that can be told without making it: an Error
+    // of what would be in the way. `db`: that of make().
+    Result<void> try_mailbox(SqlUserDb& db, const User& user);
     DryUserDb& db() { return db_; }
 
 private:
     explicit DryRun(UserDb& db) : db_(db) {}
-    DryFiles files_;
+    TrialFiles files_;
     DryUserDb db_;
     std::unique_ptr<Mda> mda_;
 };

@@ -115,9 +115,9 @@ void explain_usage(Explanation& out, const Dicts& dicts, Accounts& accounts, con
 }
 
 // From the mailbox on: is there one, and does the message fit?
-void explain_mailbox(Explanation& out, Mda& mda, const Dicts& dicts, Accounts& accounts, const User& user,
-                     const Folder& folder) {
-    auto ready = mda.check(user);
+void explain_mailbox(Explanation& out, SqlUserDb& db, DryRun& dry, const Dicts& dicts, Accounts& accounts,
+                     const User& user, const Folder& folder) {
+    auto ready = dry.mda().check(user);
     if (!ready) return fail(out, ready.error());
     out.ready = *std::move(ready);
     out.limits = limits_of(user.settings());
@@ -127,6 +127,8 @@ void explain_mailbox(Explanation& out, Mda& mda, const Dicts& dicts, Accounts& a
         // A dict that cannot be asked hinders nobody who has no limits.
         if (!usage && !out.counters) return fail(out, usage.error());
         if (usage) out.usage = *usage;
+    } else if (auto tried = dry.try_mailbox(db, user); !tried) {
+        return fail(out, tried.error());
     }
     auto admission = accounts.admit(user, folder, out.size, out.size, nullptr);
     if (!admission) return fail(out, admission.error());
@@ -172,7 +174,7 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     out.warning = std::move(target.warning);
     auto folder = store.destination(*routing.route, target.folder);
     out.folder = folder_name(folder ? *folder : target.folder);
-    explain_mailbox(out, dry.mda(), dicts, accounts, routing.route->user, folder ? *folder : target.folder);
+    explain_mailbox(out, db, dry, dicts, accounts, routing.route->user, folder ? *folder : target.folder);
     if (!folder && out.outcome == Outcome::delivered) fail(out, folder.error());
     return out;
 }

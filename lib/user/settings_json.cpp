@@ -78,4 +78,6 @@ Result<std::string> render_settings(std::string_view where, const Settings& sett
     return Json(settings).dump();
 }
 
+std::string render_value(const std::string& text) { return Json(text).dump(); }
+
 }  // namespace roost

@@ -15,5 +15,7 @@ Result<Settings> parse_settings(std::string_view where, std::string_view json);
 
 // All values as strings, in the order of keys. An Error (misconfigured) if a text is not UTF-8, as JSON must be.
 Result<std::string> render_settings(std::string_view where, const Settings& settings);
+// One of those values, in its quotes. `text` is UTF-8.
+std::string render_value(const std::string& text);
 
 }  // namespace roost

@@ -49,6 +49,29 @@ Database::Use use_of(SqlUserDb::Use use) {
     return Database::Use::lasting;
 }
 
+// See UserDb::add_allocation. `own`: the user's settings; `had`: what was allocated before. The names that are looked
+// at lie side by side in the order of the table, so that it takes a look at as many rows as domains have such a name.
+Result<void> refuse_shared(soci::session& sql, const std::string& name, const Settings& own,
+                           const std::optional<Settings>& had, const Settings& allocation) {
+    const std::string local = name.substr(0, name.rfind('@'));
+    const std::string from = local + "@";
+    const std::string to = local + "[";  // what follows "@" where case does not count
+    for (const auto& [key, path] : allocation) {
+        if (!path.starts_with('/') || own.contains(key)) continue;
+        if (had && had->contains(key) && had->find(key)->second == path) continue;
+        const std::string value = render_value(path);
+        std::string other;
+        sql << "SELECT name FROM users WHERE (name = :local OR (name >= :from AND name < :to)) AND name <> :name "
+               "AND instr(CAST(allocation AS TEXT), :value) > 0 LIMIT 1",
+            soci::use(local), soci::use(from), soci::use(to), soci::use(name), soci::use(value), soci::into(other);
+        if (sql.got_data())
+            return config_error("the mailbox " + printable(path) + " of " + name,
+                                "it is that of " + printable(lower(other)) + " already",
+                                "put %{user}, or %{domain} and %{local}, into " + key + ", or set it for the user");
+    }
+    return {};
+}
+
 }  // namespace
 
 SqlUserDb::SqlUserDb(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -135,6 +158,8 @@ Result<bool> SqlUserDb::add_allocation(const UserRecord& seen, const Settings& a
     if (!json) return std::move(json).error();
     soci::indicator had = seen.allocation ? soci::i_ok : soci::i_null;
     return impl_->write("write the " + allocation_label(seen.name), [&](soci::session& sql) -> Result<bool> {
+        auto alone = refuse_shared(sql, seen.name, seen.settings, seen.allocation, allocation);
+        if (!alone) return std::move(alone).error();
         // A program may have written a blob, which equals no text.
         soci::statement update =
             (sql.prepare << "UPDATE users SET allocation = :allocation, version = version + 1 "
@@ -151,12 +176,25 @@ Result<void> SqlUserDb::overwrite_allocation(std::string_view name, const Settin
     auto json = render_settings(allocation_label(key), allocation);
     if (!json) return std::move(json).error();
     return impl_->write("write the " + allocation_label(key), [&](soci::session& sql) -> Result<void> {
+        Column own;
+        sql << "SELECT settings FROM users WHERE name = :name", soci::use(key), soci::into(own.text, own.given);
+        auto settings = own ? parse_settings(user_label(key), own.text) : Result<Settings>(Settings{});
+        if (!settings) return std::move(settings).error();
+        auto alone = refuse_shared(sql, key, *settings, std::nullopt, allocation);
+        if (!alone) return alone;
         soci::statement update =
             (sql.prepare << "UPDATE users SET allocation = :allocation, version = version + 1 WHERE name = :name",
              soci::use(*json), soci::use(key));
         update.execute(true);
         if (update.get_affected_rows() == 1) return {};
         return Error{Outcome::trouble, "cannot write the " + allocation_label(key), "the user is gone", {}, 0};
+    });
+}
+
+Result<void> SqlUserDb::check_allocation(const UserRecord& seen, const Settings& allocation) {
+    const std::lock_guard guard(impl_->mutex);
+    return impl_->db->read("look for the paths of " + user_label(seen.name), [&](soci::session& sql) {
+        return refuse_shared(sql, seen.name, seen.settings, seen.allocation, allocation);
     });
 }
 

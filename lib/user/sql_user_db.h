@@ -64,6 +64,9 @@ public:
     Result<std::unique_ptr<Lock>> lock(std::string_view name, Deadline deadline) override;
     Result<std::uint32_t> own_number(std::string_view pool, std::string_view name, IdRange range) override;
 
+    // Whether add_allocation() would find every path in `allocation` free. Changes nothing.
+    Result<void> check_allocation(const UserRecord& seen, const Settings& allocation);
+
     // Administration. False: there is no such thing (or, for add_user, there is already).
     Result<bool> add_user(std::string_view name, const Settings& settings, bool enabled);
     Result<bool> change_user(std::string_view name, const std::vector<SettingChange>& changes,

@@ -27,9 +27,12 @@ public:
     // `name` in any case; matched whole, without looking for a detail.
     virtual Result<std::optional<UserRecord>> find(std::string_view name) = 0;
     // Writes the allocation if the record's version and allocation are still those of `seen`; false: they are not, or
-    // the record is gone. Durable when it returns.
+    // the record is gone. Durable when it returns. An Error (misconfigured) if a new path in it is another user's
+    // already, whose name differs in the domain alone: that is what a template without %{domain} makes of two names. A
+    // path that the user's own settings name is the administrator's will.
     virtual Result<bool> add_allocation(const UserRecord& seen, const Settings& allocation) = 0;
-    // Writes the allocation whatever is there; an Error if the user is gone. Durable when it returns.
+    // Writes the allocation whatever is there; an Error if the user is gone, or a path is another user's as above.
+    // Durable when it returns.
     virtual Result<void> overwrite_allocation(std::string_view name, const Settings& allocation) = 0;
     // Waits until the deadline for the user's lock; an Error if another holder kept it.
     virtual Result<std::unique_ptr<Lock>> lock(std::string_view name, Deadline deadline) = 0;

@@ -55,6 +55,49 @@ def test_purging_does_not_ask_with_yes_on_a_terminal(site):
     assert (status, shown) == (0, "") and row(site, "users", ALICE) is None
 
 
+# One mailbox per user
+
+
+@pytest.mark.parametrize("creator", ["lock", "trial", "none"])
+def test_a_template_without_the_domain_never_puts_two_users_into_one_mailbox(site, creator):
+    site.configure({"maildir.path": f"{site.mail}/%{{local}}", "store.creator": creator, "quota.messages": "1"})
+    for user in ("info@a.org", "info@b.org", "info"):
+        site.add(user)
+    assert site.deliver("info@a.org").returncode == 0
+    ok(site.roost("config", "check", "--records"), "")
+    for user in ("info@b.org", "info"):
+        told = site.deliver(user)
+        assert told.returncode == 75 and told.stderr.startswith(b"4.3.5 "), told
+        for part in ("info@a.org", "maildir.path", "%{domain}"):
+            assert part in told.stderr.decode()
+        explained = ok(site.roost("explain", user))
+        assert "misconfigured" in explained and "info@a.org" in explained
+        fails(site.roost("user", "allocate", user), 1, "info@a.org")
+        assert row(site, "users", user)[3] is None
+    assert len(list((site.mail / "info" / "new").iterdir())) == 1
+    # Shared before it was refused, or by the will of an administrator.
+    site.sql("UPDATE users SET allocation = (SELECT allocation FROM users WHERE name = 'info@a.org')")
+    found = site.roost("config", "check", "--records")
+    assert found.returncode == 1 and found.stderr.decode().count("the mailbox of info lies there, too") == 2, found
+    for user in ("info@a.org", "info@b.org"):
+        ok(site.roost("user", "set", user, f"maildir.path={site.mail}/info"))
+    ok(site.roost("config", "check", "--records"), "")
+
+
+@pytest.mark.parametrize("path", ["{mail}/%{{domain}}", "{mail}/one", "{mail}/%{{hash}}"])
+def test_a_template_that_is_one_place_for_many_is_refused_above_the_user(site, path):
+    path = path.format(mail=site.mail)
+    site.add(ALICE)
+    for level, name in (("plan", "gold"), ("domain", "example.org")):
+        fails(site.roost(level, "set", name, f"maildir.path={path}"), 64, "maildir.path", "several users")
+    ok(site.roost("user", "set", ALICE, f"maildir.path={path}"))
+    site.configure({"maildir.path": path})
+    line = next(n for n, text in enumerate(site.conf.read_text().splitlines(), 1) if path in text)
+    fails(site.roost("config", "check"), 1, f"{site.conf}:{line}: maildir.path", "several users")
+    assert site.deliver(ALICE).stderr.startswith(b"4.3.5 ")
+    assert not list(site.mail.iterdir())
+
+
 @pytest.mark.parametrize("where", ["{path}/shared", "{path}/shared/below"])
 def test_a_purge_never_takes_somebody_elses_mailbox_along(site, where):
     site.add(ALICE)

@@ -61,6 +61,52 @@ TEST_CASE("an allocation is added once, and only to the record that was seen") {
     }
 }
 
+TEST_CASE("no path is given to two users whose names differ in the domain alone") {
+    UserSite site;
+    site.sql(
+        "INSERT INTO users (name) VALUES ('info'), ('INFO@a.org'), ('info@b.org'), ('info_@b.org'), ('infox@b.org'), "
+        "('info@')");
+    const Settings made{{"p", "/m/it's \"info\""}, {"uid", "5000"}};
+    const std::vector<std::string> others{"info", "info@a.org", "info@"};
+    CHECK(must(site.db->add_allocation(site.get("info@b.org"), made)));
+    for (const std::string& other : others) {
+        INFO(other);
+        const auto added = site.db->add_allocation(site.get(other), made);
+        REQUIRE_FALSE(added);
+        CHECK(added.error().outcome == Outcome::misconfigured);
+        CHECK(has(added.error().text(), "is that of info@b.org already"));
+        CHECK(has(scratch::error_text(site.db->overwrite_allocation(other, made)), "info@b.org"));
+        CHECK(has(scratch::error_text(site.db->check_allocation(site.get(other), made)), "info@b.org"));
+        CHECK_FALSE(site.get(other).allocation);
+    }
+    // Whatever a template would do, these have other values for %{local}.
+    CHECK(must(site.db->add_allocation(site.get("info_@b.org"), made)));
+    must(site.db->overwrite_allocation("infox@b.org", made));
+    // Its own is nobody else's, and no path may be anybody's.
+    CHECK(must(site.db->add_allocation(site.get("info@b.org"), made)));
+    CHECK(must(site.db->add_allocation(site.get("info"), {{"uid", "5000"}})));
+    // An administrator may want it so.
+    must(site.db->change_user("info@a.org", {{"p", "/m/it's \"info\""}}, std::nullopt));
+    must(site.db->check_allocation(site.get("info@a.org"), made));
+    must(site.db->overwrite_allocation("info@a.org", made));
+    CHECK(must(site.db->add_allocation(site.get("info@a.org"), made)));
+}
+
+TEST_CASE("of two that want one path at the same time, one gets it") {
+    UserSite site;
+    site.sql("INSERT INTO users (name) VALUES ('info@a.org'), ('info@b.org'), ('info@c.org'), ('info@d.org')");
+    std::atomic<int> got = 0;
+    std::vector<std::thread> threads;
+    for (const char* name : {"info@a.org", "info@b.org", "info@c.org", "info@d.org"})
+        threads.emplace_back([&, seen = site.get(name)] {
+            const auto added = site.db->add_allocation(seen, {{"p", "/m/info"}});
+            if (added && *added) ++got;
+        });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(got == 1);
+    CHECK(site.ask("SELECT count(*) FROM users WHERE allocation IS NOT NULL") == "1|");
+}
+
 TEST_CASE("of many processes that add an allocation to the same record, exactly one does") {
     UserSite site;
     site.sql("INSERT INTO users (name) VALUES ('alice')");
