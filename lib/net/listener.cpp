@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -48,10 +49,31 @@ std::string hint_for(int sys, bool local) {
     }
 }
 
-// True if a socket file is there and nobody listens on it.
-bool is_stale(const sockaddr_un& address) {
+// An Error if something else than a socket is there.
+Result<void> check_path(const Endpoint& endpoint) {
     struct stat info {};
-    if (::lstat(address.sun_path, &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
+    if (::lstat(endpoint.path.c_str(), &info) != 0 || S_ISSOCK(info.st_mode)) return {};
+    const char* const what = S_ISDIR(info.st_mode) ? "a directory" : S_ISREG(info.st_mode) ? "a file" : "no socket";
+    return config_error("cannot listen on " + endpoint.text(), std::string("what is there is ") + what,
+                        "move it away, or choose another path");
+}
+
+using Addresses = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
+Result<Addresses> addresses_of(const Endpoint& endpoint) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_PASSIVE;
+    addrinfo* found = nullptr;
+    const char* const host = endpoint.host.empty() ? nullptr : endpoint.host.c_str();
+    const int code = ::getaddrinfo(host, endpoint.port.c_str(), &hints, &found);
+    if (code != 0)
+        return config_error("cannot listen on " + endpoint.text(), ::gai_strerror(code),
+                            "write an address of this machine and a port's number");
+    return Addresses(found, ::freeaddrinfo);
+}
+
+// True if nobody listens on the socket there.
+bool is_stale(const sockaddr_un& address) {
     const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     return probe && ::connect(probe.get(), as_address(address), sizeof address) != 0 && errno == ECONNREFUSED;
 }
@@ -66,6 +88,7 @@ Result<Fd> listen_local(const Endpoint& endpoint, mode_t mode) {
     ::fchmod(fd.get(), mode);
     int bound = ::bind(fd.get(), as_address(address), sizeof address);
     if (bound != 0 && errno == EADDRINUSE) {
+        if (auto free = check_path(endpoint); !free) return std::move(free).error();
         if (!is_stale(address)) return cannot(endpoint, EADDRINUSE, hint_for(EADDRINUSE, true));
         ::unlink(address.sun_path);
         bound = ::bind(fd.get(), as_address(address), sizeof address);
@@ -130,18 +153,10 @@ Result<std::vector<Listener>> Listener::open(const Endpoint& endpoint, mode_t mo
         out.push_back(std::move(made));
         return out;
     }
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_PASSIVE;
-    addrinfo* found = nullptr;
-    const char* const host = endpoint.host.empty() ? nullptr : endpoint.host.c_str();
-    const int code = ::getaddrinfo(host, endpoint.port.c_str(), &hints, &found);
-    if (code != 0)
-        return config_error("cannot listen on " + endpoint.text(), ::gai_strerror(code),
-                            "write an address of this machine and a port's number");
-    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+    auto found = addresses_of(endpoint);
+    if (!found) return std::move(found).error();
     std::optional<Error> last;
-    for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
+    for (const addrinfo* each = found->get(); each != nullptr; each = each->ai_next) {
         auto fd = listen_tcp(endpoint, *each);
         if (fd) {
             out.push_back(Listener(*std::move(fd), endpoint.text()));
@@ -153,6 +168,17 @@ Result<std::vector<Listener>> Listener::open(const Endpoint& endpoint, mode_t mo
     }
     if (out.empty() && last) return *std::move(last);
     return out;
+}
+
+Result<void> Listener::check(const Endpoint& endpoint) {
+    if (!endpoint.local()) {
+        auto found = addresses_of(endpoint);
+        return found ? Result<void>() : std::move(found).error();
+    }
+    const std::string dir = endpoint.path.substr(0, std::max<std::size_t>(endpoint.path.find_last_of('/'), 1));
+    if (::faccessat(AT_FDCWD, dir.c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+        return cannot(endpoint, errno, hint_for(errno, true));
+    return check_path(endpoint);
 }
 
 Result<std::vector<Listener>> Listener::take_inherited() {

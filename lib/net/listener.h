@@ -26,6 +26,9 @@ public:
     // nobody listens on any more is replaced, anything else is not touched. Errors name the endpoint.
     static Result<std::vector<Listener>> open(const Endpoint& endpoint, mode_t mode);
 
+    // What would keep open() from listening there, as far as it can be told without doing it.
+    static Result<void> check(const Endpoint& endpoint);
+
     // The sockets that the service manager opened for us (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES: sd_listen_fds(3));
     // empty if none. Removes the variables. Call it before any thread starts.
     static Result<std::vector<Listener>> take_inherited();

@@ -8,11 +8,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <utility>
@@ -169,6 +171,37 @@ TEST_CASE("writing waits for a slow peer and gives up on one that takes nothing"
         CHECK(taken >= much.size());
         CHECK_FALSE(connection.write("x", soon()));
     }
+}
+
+TEST_CASE("what is in the way of a socket is told, and left alone") {
+    const std::string path = "in-the-way";
+    const std::string there = (std::filesystem::current_path() / path).string();
+    const Endpoint endpoint = *parse_endpoint("unix:" + there);
+    CHECK(Listener::check(endpoint));
+    SECTION("a file") {
+        const Fd file(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+        for (const Error& error : {Listener::open(endpoint, 0600).error(), Listener::check(endpoint).error()}) {
+            CHECK(error.why == "what is there is a file");
+            CHECK(error.hint.find("move it away") == 0);
+        }
+        CHECK(::unlink(path.c_str()) == 0);
+    }
+    SECTION("a directory") {
+        REQUIRE(::mkdir(path.c_str(), 0700) == 0);
+        CHECK(Listener::open(endpoint, 0600).error().why == "what is there is a directory");
+        CHECK(Listener::check(endpoint).error().why == "what is there is a directory");
+        CHECK(Listener::check(*parse_endpoint("unix:" + there + "/below")));
+        CHECK(::rmdir(path.c_str()) == 0);
+    }
+    SECTION("another listener") {
+        const auto first = Listener::open(endpoint, 0600);
+        REQUIRE(first);
+        CHECK(Listener::open(endpoint, 0600).error().hint.find("stop what listens there") == 0);
+        CHECK(Listener::check(endpoint));
+    }
+    CHECK(Listener::check(*parse_endpoint("unix:" + there + "/below")).error().hint == "make the directory");
+    CHECK(Listener::check(*parse_endpoint("tcp:127.0.0.1:0")));
+    CHECK_FALSE(Listener::check(*parse_endpoint("tcp:no-such-host.invalid:24")));
 }
 
 TEST_CASE("an accepted connection closes its files at exec and never blocks") {
