@@ -54,7 +54,7 @@ constexpr Setting kCore[] = {
      "stays "
      "alone. With no, the copies of a message for several recipients are equal and share their bytes by hard link."},
     {"delivery.received", Kind::boolean, "yes", Level::file, "Whether to put a Received field before the message."},
-    {"delivery.deadline", Kind::duration, "5m", Level::file,
+    {"delivery.deadline", Kind::patience, "5m", Level::file,
      "By when roost-deliver gives up with a temporary failure. Keep it below the MTA's own time limit (Postfix: "
      "command_time_limit, 1000s; Exim: timeout, 1h), because an MTA that kills its command may bounce the mail."},
 
@@ -75,12 +75,13 @@ constexpr Setting kCore[] = {
      "The file with a message to put into the mailbox as a warning: header, blank line, text, with %{user}, "
      "%{percent}, "
      "%{kind}, %{used}, %{limit}, %{threshold} and %{date}. Empty: none."},
-    {"quota.warning-command", Kind::text, "", Level::file,
+    {"quota.warning-command", Kind::command, "", Level::file,
      "A program to run for a warning, as an absolute path and arguments with the variables of quota.warning-message. "
      "No "
      "shell sees it: blanks separate arguments, and what is put in for a variable stays within its argument. Empty: "
-     "none."},
-    {"quota.warning-timeout", Kind::duration, "30s", Level::file,
+     "none.",
+     "user percent kind used limit threshold date"},
+    {"quota.warning-timeout", Kind::patience, "30s", Level::file,
      "How long quota.warning-command may take before it is killed."},
     {"quota.folder.NAME.storage", Kind::room, "+0", Level::user,
      "What the folder NAME may hold. +100M: a delivery into it finds so much more room than quota.storage leaves; the "
@@ -160,9 +161,9 @@ constexpr Setting kCore[] = {
      "How many messages for one user may be under way at a time, from RCPT to the verdict; the next one is told "
      "451 4.3.0 and comes again later. With less than the MTA opens at once (Postfix: 20, "
      "lmtp_destination_concurrency_limit), a burst for one user waits in the MTA's queue."},
-    {"lmtp.idle-timeout", Kind::duration, "5m", Level::file,
+    {"lmtp.idle-timeout", Kind::patience, "5m", Level::file,
      "How long to wait for a client's next command, or for more of a message, before it is told 421 4.4.2."},
-    {"lmtp.data-timeout", Kind::duration, "30m", Level::file,
+    {"lmtp.data-timeout", Kind::patience, "30m", Level::file,
      "How long a client may take for one message, however steadily it comes, before it is told 421 4.4.2."},
     {"lmtp.shutdown-timeout", Kind::duration, "30s", Level::file,
      "How long transactions under way may take to end when roostd is told to stop. Idle clients are told 421 4.3.2 at "
@@ -190,7 +191,7 @@ constexpr Setting kCore[] = {
     {"policy.max-connections", Kind::positive, "1000", Level::file,
      "How many connections to the policy service there may be at a time; the next one is closed unanswered, and "
      "Postfix defers. Each of its smtpd processes keeps one."},
-    {"policy.idle-timeout", Kind::duration, "10m", Level::file,
+    {"policy.idle-timeout", Kind::patience, "10m", Level::file,
      "How long to wait for a request to the policy service before the connection is closed. Postfix closes its own "
      "after smtpd_policy_service_max_idle, 300s."},
 

@@ -30,7 +30,7 @@ struct Setting {
     std::string_view default_value;  // in the same grammar as any value
     Level narrowest;                 // file: roost.conf alone; user: every level down to the user record
     std::string_view help;           // whole sentences for sample file and manual; no line breaks
-    std::string_view choices = {};   // for Kind::choice, separated by blanks
+    std::string_view choices = {};   // see check_value
 };
 
 using SettingTable = std::span<const Setting>;

@@ -53,6 +53,7 @@ constexpr std::array<Unit, 6> kSizeUnits{
 constexpr std::array<Unit, 5> kDurationUnits{
     {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
 constexpr std::uint64_t kLongestMs = 3650ULL * 86'400'000;
+constexpr std::uint64_t kMostId = std::numeric_limits<std::uint32_t>::max() - 1;  // the last one means "none"
 
 }  // namespace
 
@@ -114,15 +115,22 @@ Result<Allowance> parse_allowance(std::string_view text) {
     return Allowance{false, *bytes};
 }
 
+Result<std::optional<std::uint32_t>> parse_id(std::string_view text) {
+    if (text.empty()) return std::optional<std::uint32_t>();
+    std::string_view rest = text;
+    const auto id = take_number(rest);
+    if (!id || !rest.empty() || *id > kMostId) return bad_value(text, "the number of a user or group: see id(1)");
+    return std::optional(static_cast<std::uint32_t>(*id));
+}
+
 Result<std::optional<IdRange>> parse_id_range(std::string_view text) {
     if (text.empty()) return std::optional<IdRange>();
-    constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max() - 1;  // the last id means "none"
     std::string_view rest = text;
     const auto from = take_number(rest);
     if (from && rest.starts_with('-')) {
         rest.remove_prefix(1);
         const auto to = take_number(rest);
-        if (to && rest.empty() && *from > 0 && *from <= *to && *to <= kMost)
+        if (to && rest.empty() && *from > 0 && *from <= *to && *to <= kMostId)
             return std::optional(IdRange{static_cast<std::uint32_t>(*from), static_cast<std::uint32_t>(*to)});
     }
     return bad_value(text, "a range of ids: write FROM-TO, as 5000-60000, FROM at least 1 and not above TO");
@@ -168,20 +176,32 @@ Result<void> check_path(std::string_view text) {
     return bad_value(text, "an absolute path: begin it with /");
 }
 
+// Whether every "%" begins a variable with a name from `names`, or is one of two.
+Result<void> check_variables(std::string_view text, const std::vector<std::string>& names) {
+    for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at + 2)) {
+        const std::string_view rest = text.substr(at + 1);
+        const bool known = rest.starts_with('%') ||
+                           std::any_of(names.begin(), names.end(),
+                                       [&](const std::string& name) { return rest.starts_with("{" + name + "}"); });
+        if (known) continue;
+        std::string right = "a template: after % comes ";
+        for (const std::string& name : names) right += "{" + name + "}, ";
+        return bad_value(text, right + "or another %");
+    }
+    return {};
+}
+
 Result<void> check_pattern(std::string_view text) {
     if (text.empty() || text.ends_with('/')) return bad_value(text, "a path: end it without a slash");
     if (("/" + std::string(text) + "/").find("/../") != std::string::npos)
         return bad_value(text, "a path for mailboxes: '..' has no place in it");
-    for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at)) {
-        const std::string_view rest = text.substr(at);
-        const std::array<std::string_view, 5> variables{"%%", "%{user}", "%{local}", "%{domain}", "%{hash}"};
-        const auto* const found = std::find_if(variables.begin(), variables.end(),
-                                               [&](std::string_view name) { return rest.starts_with(name); });
-        if (found == variables.end())
-            return bad_value(text, "a template: after % comes {user}, {local}, {domain}, {hash} or another %");
-        at += found->size();
-    }
-    return {};
+    return check_variables(text, {"user", "local", "domain", "hash"});
+}
+
+Result<void> check_command(std::string_view text, std::string_view variables) {
+    if (const auto words = parse_words(text); !words.empty() && !words.front().starts_with('/'))
+        return bad_value(text, "a command: begin it with the absolute path of a program");
+    return check_variables(text, parse_words(variables));
 }
 
 // Whether a reader took it. What its Error is about stays in the text: who gives the value puts the setting in that
@@ -198,6 +218,12 @@ Result<void> check_positive(std::string_view text) {
     auto count = parse_count(text);
     if (count && *count == 0U) return bad_value(text, "1 at least: write a whole number, or unlimited");
     return status(std::move(count));
+}
+
+Result<void> check_patience(std::string_view text) {
+    auto time = parse_duration(text);
+    if (time && time->count() == 0) return bad_value(text, "longer than 0: write 500ms, 30s, 5m, 36h or 7d");
+    return status(std::move(time));
 }
 
 Result<void> check_tcp_socket(std::string_view text) {
@@ -233,10 +259,16 @@ Result<void> check_value(Kind kind, std::string_view choices, std::string_view t
             return check_positive(text);
         case Kind::duration:
             return status(parse_duration(text));
+        case Kind::patience:
+            return check_patience(text);
         case Kind::mode:
             return status(parse_mode(text));
         case Kind::allowance:
             return status(parse_allowance(text));
+        case Kind::id:
+            return status(parse_id(text));
+        case Kind::command:
+            return check_command(text, choices);
         case Kind::id_range:
             return status(parse_id_range(text));
         case Kind::thresholds:
@@ -289,10 +321,16 @@ std::string kind_name(Kind kind, std::string_view choices) {
             return "positive";
         case Kind::duration:
             return "duration";
+        case Kind::patience:
+            return "patience";
         case Kind::mode:
             return "mode";
         case Kind::allowance:
             return "share|size";
+        case Kind::id:
+            return "id";
+        case Kind::command:
+            return "command";
         case Kind::id_range:
             return "FROM-TO";
         case Kind::thresholds:

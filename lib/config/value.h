@@ -24,13 +24,16 @@ enum class Kind {
     count,       // a whole number, or unlimited
     positive,    // the same, 1 at least
     duration,    // 500ms 30s 5m 36h 7d
+    patience,    // the same, longer than 0
     mode,        // permission bits in octal: 0700
     words,       // words separated by blanks
+    command,     // an absolute path and arguments, with %% and those variables that the setting lists; empty for none
     path,        // an absolute path, or empty where that is the default
     paths,       // absolute paths separated by blanks
     pattern,     // a path with %{user} %{local} %{domain} %{hash} %%; absolute where nothing else comes before it; with
                  // one of the first two unless it is a user's own
     allowance,   // a share of the limit (10%) or a size (10M); 0 for none
+    id,          // the number of a user or group; empty for none
     id_range,    // FROM-TO, two numbers of user or group ids; empty for none
     thresholds,  // storage>80% messages>90% storage<80%; may be empty
     room,        // a size or a count, or unlimited; with "+" before it: more than others have
@@ -56,6 +59,8 @@ struct Allowance {
 };
 Result<Allowance> parse_allowance(std::string_view text);
 
+Result<std::optional<std::uint32_t>> parse_id(std::string_view text);  // nullopt: none given
+
 struct IdRange {
     std::uint32_t from = 0;
     std::uint32_t to = 0;  // inclusive
@@ -80,7 +85,8 @@ struct Threshold {
 };
 Result<std::vector<Threshold>> parse_thresholds(std::string_view text);
 
-// Checks `text` against a kind; `choices` (separated by blanks) matters for Kind::choice alone.
+// Checks `text` against a kind; `choices` (separated by blanks) matters for Kind::choice, whose words they are, and for
+// Kind::command, whose variables they are.
 Result<void> check_value(Kind kind, std::string_view choices, std::string_view text);
 
 // Whether a template, well formed, has a variable of which there is another value for each user, at least within a

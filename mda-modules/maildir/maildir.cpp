@@ -30,7 +30,7 @@ constexpr Setting kSettings[] = {
      "A range of user ids, such as 5000-60000, from which each mailbox gets one of its own; everything in it belongs "
      "to that user, and the kernel keeps the users apart. It needs Roost to run as root, and is without effect "
      "otherwise. Empty: mailboxes belong to the user that Roost runs as."},
-    {"maildir.gid", Kind::text, "", Level::file,
+    {"maildir.gid", Kind::id, "", Level::file,
      "The number of the group that mailboxes with a uid of their own belong to. Empty: the group with the same number "
      "as the uid."},
     {"maildir.directory-mode", Kind::mode, "0700", Level::user,

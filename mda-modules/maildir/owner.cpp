@@ -3,22 +3,10 @@
 #include <sys/fsuid.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <limits>
 #include <string>
-#include <string_view>
 
 namespace roost::maildir {
 namespace {
-
-// A user or group id. The largest number means "none" to the system calls.
-std::optional<std::uint32_t> parse_id(std::string_view text) {
-    std::uint32_t id = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    if (id == std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
-    return id;
-}
 
 // setfsuid(2) and setfsgid(2) report no failure; asking for an impossible id returns the one in force.
 void act(const Owner& owner) {
@@ -32,32 +20,23 @@ bool acts_as(const Owner& owner) {
 
 }  // namespace
 
-Result<gid_t> group_for(const User& user, uid_t uid) {
-    const std::string_view text = user.settings().text("maildir.gid");
-    if (text.empty()) return uid;
-    const auto gid = parse_id(text);
-    if (!gid)
-        return config_error("maildir.gid '" + std::string(text) + "'", "not a group's number",
-                            "give the number that getent group prints, or leave it empty");
-    return *gid;
-}
+gid_t group_for(const User& user, uid_t uid) { return parse_id(user.settings().text("maildir.gid"))->value_or(uid); }
 
 Result<std::optional<Owner>> owner_of(const User& user) {
     const std::string* text = user.allocated("maildir.uid");
     if (text == nullptr) return std::optional<Owner>();
-    const auto uid = parse_id(*text);
-    if (!uid)
+    const auto id = parse_id(*text);
+    if (!id || !*id)
         return config_error("allocation of " + user.name(), "maildir.uid '" + *text + "' is not a uid",
                             "correct the record");
+    const uid_t uid = **id;
     if (const uid_t self = ::geteuid(); self != 0) {
-        if (self == *uid) return std::optional<Owner>();
+        if (self == uid) return std::optional<Owner>();
         return config_error("mailbox of " + user.name(),
                             "it belongs to uid " + *text + " and Roost runs as uid " + std::to_string(self),
                             "run Roost as root, or as that user");
     }
-    const auto gid = group_for(user, *uid);
-    if (!gid) return gid.error();
-    return std::optional<Owner>(Owner{*uid, *gid});
+    return std::optional<Owner>(Owner{uid, group_for(user, uid)});
 }
 
 Result<ActAs> ActAs::begin(const std::optional<Owner>& owner) {

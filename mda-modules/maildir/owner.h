@@ -16,11 +16,11 @@ struct Owner {
 };
 
 // The owner that the user's allocation names, or none: then everything belongs to the running user. Errors
-// (misconfigured): an allocated uid or a maildir.gid that is no number, a uid that the running user cannot act as.
+// (misconfigured): an allocated uid that is no number, a uid that the running user cannot act as.
 Result<std::optional<Owner>> owner_of(const User& user);
 
 // The group of mailboxes whose owner is `uid`: maildir.gid, or a group of the same number.
-Result<gid_t> group_for(const User& user, uid_t uid);
+gid_t group_for(const User& user, uid_t uid);
 
 // While it lives, what this thread does to files it does as `owner` (setfsuid(2)), so that the kernel keeps it within
 // what the mail user may do: whatever links that user planted, nothing of others is reached through them. Changes

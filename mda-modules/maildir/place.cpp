@@ -175,9 +175,7 @@ Result<Settings> allocate(Files& files, UserDb& db, const User& user) {
         // First the number, which the database keeps for this user even if we are killed before the record says so.
         auto number = db.own_number(kUidKey, user.name(), *user.settings().id_range("maildir.uids"));
         if (!number) return std::move(number).error();
-        auto group = group_for(user, *number);
-        if (!group) return std::move(group).error();
-        *owner = Owner{*number, *group};
+        *owner = Owner{*number, group_for(user, *number)};
         out[kUidKey] = std::to_string(*number);
     }
     const std::string* named = user.allocated(kPathKey);

@@ -134,8 +134,6 @@ def test_the_command_sees_no_shell_and_next_to_no_environment(alice):
     ("/bin/false", "/bin/false: it ended with status 1"),
     ("/bin/sleep 1000", "/bin/sleep: it took longer"),
     ("/nonexistent/program", "/nonexistent/program: No such file"),
-    ("relative", "no absolute path"),
-    ("{note} %{{nosuch}}", "unknown variable"),
 ])
 def test_a_command_that_fails_hinders_no_mail_and_is_tried_again_until_it_works(alice, command, said):
     works = alice.settings["quota.warning-command"]

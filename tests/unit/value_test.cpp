@@ -90,3 +90,32 @@ TEST_CASE("sizes for people") {
     CHECK(format_size(1536) == "1.5K");
     CHECK(format_size(1073741824) == "1.0G");
 }
+
+TEST_CASE("a wait that nothing could end in time is refused") {
+    for (const char* good : {"1ms", "5m", "7d"}) CHECK(check_value(Kind::patience, {}, good));
+    for (const char* bad : {"0s", "0ms", "00d", "", "5", "soon"}) {
+        INFO(bad);
+        CHECK_FALSE(check_value(Kind::patience, {}, bad));
+    }
+}
+
+TEST_CASE("an id is a number that a user or group can have") {
+    CHECK(*parse_id("") == std::nullopt);
+    CHECK(*parse_id("0") == 0U);
+    CHECK(*parse_id("4294967294") == 4294967294U);
+    for (const char* bad : {"mail", "-1", "+1", "1 ", "0x1", "4294967295", "4294967296"}) {
+        INFO(bad);
+        CHECK_FALSE(parse_id(bad));
+    }
+}
+
+TEST_CASE("a command is an absolute path, and its variables are known") {
+    for (const char* good : {"", "/x", "/x %{a}%{b} 100%% --c=%{a}", "  /x  ", "/%{a}", "/x %%{c}"}) {
+        INFO(good);
+        CHECK(check_value(Kind::command, "a b", good));
+    }
+    for (const char* bad : {"x", "x /y", "%{a}", "/x %", "/x %{c}", "/x %a", "/x %{a", "/x %%%{c}"}) {
+        INFO(bad);
+        CHECK_FALSE(check_value(Kind::command, "a b", bad));
+    }
+}

@@ -1,6 +1,7 @@
 #include "quota/warnings.h"
 
 #include "catch.h"
+#include "config/setting.h"
 
 #include <string>
 #include <vector>
@@ -167,4 +168,8 @@ TEST_CASE("warnings: what is put into a text") {
     const Warning messages{"a", {true, true, 80}, 9, 10};
     CHECK(*expand_warning("%{kind} %{used}/%{limit}", messages, "") == "messages 9/10");
     for (const char* bad : {"%", "50% x", "%{nosuch}", "%{user"}) CHECK_FALSE(expand_warning(bad, messages, ""));
+    // What the setting takes is what can be put in.
+    const auto names = parse_words(Schema().find("quota.warning-command")->choices);
+    CHECK(names.size() == 7);
+    for (const std::string& name : names) CHECK(expand_warning("%{" + name + "}", messages, "now"));
 }
