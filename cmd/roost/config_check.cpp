@@ -1,23 +1,22 @@
 // roost config check: everything that would keep Roost from working, one line each.
-#include <unistd.h>
-
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <functional>
 #include <iostream>
-#include <system_error>
 #include <unordered_map>
 
 #include "base/text.h"
 #include "commands.h"
 #include "dry_run.h"
 #include "module_dir.h"
+#include "net/listener.h"
 #include "output.h"
 #include "records.h"
+#include "shared/roostd_settings.h"
+#include "site_checks.h"
 #include "store/instance.h"
 #include "terminal.h"
-
-#include <fcntl.h>
 
 namespace roost::cli {
 namespace {
@@ -88,72 +87,38 @@ void check_entries(const ConfigFile& file, const Schema& schema, const std::vect
     }
 }
 
-std::string parent_of(const std::string& path) {
-    const std::size_t slash = path.find_last_of('/');
-    return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+// What roostd would not start with, and what would keep its sockets from being opened.
+void check_services(const Config& config, Findings& findings) {
+    findings.add_failure(read_lmtp_settings(config));
+    findings.add_failure(read_policy_settings(config));
+    findings.add_failure(read_metrics_endpoint(config));
+    bool any = false;
+    for (const char* key : {"lmtp.listen", "policy.listen", "metrics.listen"})
+        for (const Endpoint& each : endpoints_of(config, key)) {
+            any = any || std::string_view(key) != "metrics.listen";
+            // Who leaves the default may deliver by roost-deliver alone.
+            if (config.origin(key) == "default") continue;
+            auto checked = net::Listener::check(each);
+            // The service manager makes what is below /run when it starts roostd.
+            if (checked || (each.path.starts_with("/run/") && checked.error().sys == ENOENT)) continue;
+            checked.error().what = std::string(config.origin(key)) + ": " + key + ": " + checked.error().what;
+            findings.add(checked.error());
+        }
+    if (!any) findings.add(no_socket(config));
 }
 
-// Whether this process could make files in a directory, or could make the directory: tried with a file without a name.
-void check_directory(const std::string& key, const std::string& path, Findings& findings) {
-    constexpr mode_t kMode = 0600;
-    const std::string what = key + " = " + printable(path);
-    if (!path.starts_with('/')) return;  // told by its kind
-    Files files;
-    std::string dir = path;
-    auto there = files.open_dir({AT_FDCWD, {}}, dir, Files::Follow::yes);
-    while (!there && there.error().sys == ENOENT && dir != "/") {
-        dir = parent_of(dir);
-        there = files.open_dir({AT_FDCWD, {}}, dir, Files::Follow::yes);
-    }
-    if (there) {
-        auto file = files.open({there->get(), dir}, ".", O_TMPFILE | O_WRONLY, kMode);
-        const bool unsupported = !file && (file.error().sys == EOPNOTSUPP || file.error().sys == EISDIR);
-        if (file || unsupported) return;
-        there = std::move(file).error();
-    }
-    Error error = std::move(there).error();
-    error.what = what;
-    error.why = (dir == path ? "it cannot be written: " : "it cannot be made in " + dir + ": ") + error.why;
-    if (error.hint.empty()) error.hint = "make the directory, for the user that runs Roost";
-    findings.add(error);
-}
-
-void check_log(const std::string& target, Findings& findings) {
-    if (target == "stderr" || target == "syslog") return;
-    if (!target.starts_with('/')) {
-        findings.add(config_error("log.target = " + printable(target), "it is neither stderr, syslog nor a path",
-                                  "begin a file's path with /"));
-        return;
-    }
-    const std::string dir = parent_of(target);
-    // Nobody makes it.
-    if (::access(dir.c_str(), F_OK) != 0) {
-        findings.add(system_error(errno, "log.target = " + printable(target) + ": cannot look into " + dir,
-                                  "make the directory, for the user that runs Roost"));
-        return;
-    }
-    check_directory("log.target: directory", dir, findings);
-}
-
-// What only its use would show.
-void check_uses(const Config& config, Findings& findings) {
-    const auto wrong = [&](const std::string& key, const std::string& why, const std::string& hint) {
-        findings.add(config_error(std::string(config.origin(key)) + ": " + key, why, hint));
-    };
-    if (config.duration("delivery.deadline").count() == 0)
-        wrong("delivery.deadline", "no delivery can be that fast", "leave it out, or write 5m");
-    const auto check_file = [&](const char* key, std::string_view path, int how) {
-        if (path.empty() || path.find('%') != std::string_view::npos) return;
-        if (::access(std::string(path).c_str(), how) != 0)
-            wrong(key, printable(path) + ": " + std::generic_category().message(errno), "check the path");
-    };
-    for (const char* key : {"quota.warning-message", "lmtp.tls-certificate", "lmtp.tls-key"})
-        check_file(key, config.text(key), R_OK);
-    const std::vector<std::string> command = parse_words(config.text("quota.warning-command"));
-    if (!command.empty() && !command.front().starts_with('/'))
-        wrong("quota.warning-command", "it is no absolute path", "write /usr/bin/... or the like");
-    else if (!command.empty())
-        check_file("quota.warning-command", command.front(), X_OK);
+// What would keep a new user from getting a mailbox where the configuration file says.
+void check_mailboxes(const Config& config, SqlUserDb& db, Findings& findings) {
+    auto dry = DryRun::make(config, db);
+    if (!dry) return findings.add(dry.error());
+    UserRecord nobody;
+    nobody.domain = "localhost";
+    nobody.name = "roost.config.check@" + nobody.domain;
+    auto user = User::make(config, std::move(nobody));
+    auto tried = user ? (*dry)->try_mailbox(db, *user) : Result<void>(std::move(user).error());
+    if (tried) return;
+    tried.error().what = "a new mailbox: " + tried.error().what;
+    findings.add(tried.error());
 }
 
 // Whether the dicts that usage is kept in can be asked.
@@ -245,8 +210,10 @@ Result<int> config_check(const Options& options) {
     const Draft draft(*file, schema);
     const auto unknown_sections = check_modules(draft, schema, findings);
     check_entries(*file, schema, unknown_sections, findings);
-    check_directory("store.state", draft.text("store.state"), findings);
-    check_log(draft.text("log.target"), findings);
+    // Else its kind has told.
+    if (const std::string state = draft.text("store.state"); state.starts_with('/'))
+        findings.add_failure(check_directory("store.state", state));
+    findings.add_failure(check_log(draft.text("log.target")));
 
     auto busy_time = parse_duration(draft.text("users.busy-time"));
     auto db = SqlUserDb::open(draft.text("users.database"), SqlUserDb::Missing::fail,
@@ -255,12 +222,15 @@ Result<int> config_check(const Options& options) {
     if (db) findings.add_failure((*db)->check_integrity());
 
     // What is left needs a configuration without a fault in it.
-    auto config = findings.any() && !db ? Result<Config>(Error{}) : read_config(options);
-    if (config && db) {
-        auto dry = DryRun::make(*config, **db);
-        findings.add_failure(dry);
+    auto config = read_config(options);
+    if (config) {
+        check_services(*config, findings);
         check_dicts(*config, findings);
-        check_uses(*config, findings);
+        for (const Error& error : check_warnings(*config)) findings.add(error);
+    }
+    if (config && db) {
+        findings.add_failure(check_database(*config));
+        check_mailboxes(*config, **db, findings);
         if (options.records) check_records(**db, *config, options, findings);
     }
     if (options.verbose && !findings.any()) std::cout << options.config_path << ": no problem found\n";

@@ -39,12 +39,16 @@ Result<bool> TrialFiles::make_dir(DirRef dir, const std::string& name, mode_t /*
     auto there = stat(dir, name);
     if (there) return false;
     if (there.error().sys != ENOENT) return std::move(there).error();
-    const std::string what = "cannot make " + std::string(dir.path) + "/" + name;
+    const std::string what = "cannot make " + std::string(dir.path) + (dir.path.ends_with('/') ? "" : "/") + name;
     return system_error(::faccessat(dir.fd, ".", W_OK | X_OK, AT_EACCESS) == 0 ? ECANCELED : errno, what,
                         "make the directory, for the user that runs Roost");
 }
 
 Result<void> DryRun::try_mailbox(SqlUserDb& db, const User& user) {
+    // A module that does not say where it writes may not do it by these files.
+    auto directories = mda_->directories();
+    if (!directories) return std::move(directories).error();
+    if (!*directories) return {};
     auto made = mda_->allocate(user);
     if (!made) return made.error().sys == ECANCELED ? Result<void>() : Result<void>(std::move(made).error());
     return db.check_allocation(user.record(), *made);

@@ -10,6 +10,7 @@
 #include "output.h"
 #include "quota/limits.h"
 #include "records.h"
+#include "site_checks.h"
 #include "store/instance.h"
 #include "store/mail_store.h"
 #include "usage_rows.h"
@@ -127,8 +128,10 @@ void explain_mailbox(Explanation& out, SqlUserDb& db, DryRun& dry, const Dicts& 
         // A dict that cannot be asked hinders nobody who has no limits.
         if (!usage && !out.counters) return fail(out, usage.error());
         if (usage) out.usage = *usage;
-    } else if (auto tried = dry.try_mailbox(db, user); !tried) {
-        return fail(out, tried.error());
+    } else {
+        auto tried = check_database(user.settings().config());
+        if (tried) tried = dry.try_mailbox(db, user);
+        if (!tried) return fail(out, tried.error());
     }
     auto admission = accounts.admit(user, folder, out.size, out.size, nullptr);
     if (!admission) return fail(out, admission.error());
@@ -176,6 +179,8 @@ Explanation explain_recipient(const Config& config, SqlUserDb& db, DryRun& dry, 
     out.folder = folder_name(folder ? *folder : target.folder);
     explain_mailbox(out, db, dry, dicts, accounts, routing.route->user, folder ? *folder : target.folder);
     if (!folder && out.outcome == Outcome::delivered) fail(out, folder.error());
+    // Without a log nothing is delivered.
+    if (auto writable = check_log(std::string(config.text("log.target"))); !writable) fail(out, writable.error());
     return out;
 }
 

@@ -108,8 +108,7 @@ Result<std::vector<Wanted>> wanted_doors(const Setup& setup, const Activated& ac
     if (!activated.policy)
         for (const Endpoint& each : setup.policy.listen)
             out.push_back({each, setup.policy.socket_mode, Door::Speaks::policy});
-    if (out.empty() && !activated.lmtp && !activated.policy)
-        return config_error("lmtp.listen", "it names no socket", "name one");
+    if (out.empty() && !activated.lmtp && !activated.policy) return no_socket(setup.instance->config());
     return out;
 }
 

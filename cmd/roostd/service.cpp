@@ -38,10 +38,12 @@ Result<std::shared_ptr<const Setup>> load_setup(const std::string& config_path,
     auto lmtp = read_lmtp_settings(*config);
     if (!lmtp) return std::move(lmtp).error();
     out->lmtp = *std::move(lmtp);
-    auto policy = read_policy_settings(*config, out->lmtp);
+    auto policy = read_policy_settings(*config);
     if (!policy) return std::move(policy).error();
     out->policy = *std::move(policy);
-    out->metrics = metrics_endpoint(*config);
+    auto metrics = read_metrics_endpoint(*config);
+    if (!metrics) return std::move(metrics).error();
+    out->metrics = *std::move(metrics);
     auto instance = Instance::open(*std::move(config), SqlUserDb::Use::lasting, journaling,
                                    former == nullptr ? nullptr : former->instance.get(),
                                    [&](Instance& made) { return ready(made, *out); });

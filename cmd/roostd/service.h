@@ -6,7 +6,7 @@
 #include "metrics.h"
 #include "net/connection.h"
 #include "policy/recipients.h"
-#include "settings.h"
+#include "shared/roostd_settings.h"
 #include "store/after_delivery.h"
 #include "store/command.h"
 #include "store/instance.h"

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from commands import as_nobody, fails, ok, on_terminal
+from commands import as_nobody, fails, ok, on_terminal, row
 from conftest import MODULES, PROGRAMS, SAMPLE, Site
 
 ALICE = "alice@example.org"
@@ -358,6 +358,91 @@ def test_what_only_its_use_would_show_is_found(site, key, value, part):
     site.configure({key: value.format(path=site.path)})
     (line,) = problems(site.roost("config", "check"))
     assert key in line and part in line
+
+
+@pytest.mark.parametrize("change, key, part", [
+    ({"lmtp.tls": "require"}, "lmtp.tls", "no certificate"),
+    ({"lmtp.tls-certificate": "{path}/file"}, "lmtp.tls-certificate", "cannot use the certificate"),
+    ({"lmtp.listen": "tcp:127.0.0.1:5000", "policy.listen": "tcp:127.0.0.1:5000"}, "policy.listen", "in lmtp.listen, too"),
+    ({"policy.listen": "tcp:127.0.0.1:5000", "metrics.listen": "tcp:127.0.0.1:5000"}, "metrics.listen", "in policy.listen, too"),
+    ({"policy.source": "clone"}, "policy.source", "no clone"),
+    ({"lmtp.listen": ""}, "lmtp.listen", "no socket"),
+    ({"lmtp.listen": "unix:{path}/none/lmtp"}, "lmtp.listen", "make the directory"),
+    ({"lmtp.listen": "unix:{path}/file"}, "lmtp.listen", "what is there is a file"),
+    ({"lmtp.listen": "unix:{path}/state"}, "lmtp.listen", "what is there is a directory"),
+    ({"lmtp.listen": "tcp:no-such-host.invalid:24"}, "lmtp.listen", "cannot listen on"),
+])  # fmt: skip
+def test_the_check_says_what_roostd_would_end_with(site, change, key, part):
+    (site.path / "file").write_text("no PEM\n")
+    site.configure({name: value.format(path=site.path) for name, value in change.items()})
+    (line,) = problems(site.roost("config", "check"))
+    assert key in line and part in line
+    daemon = site.run("roostd", "-c", site.conf, timeout=10)
+    said = daemon.stderr.decode() + (site.log.read_text() if site.log.exists() else "")
+    assert daemon.returncode == 1 and part in said, said
+
+
+@pytest.mark.parametrize("listen", ["tcp:localhost:5000 tcp:[::1]:5001", "unix:/run/not-made-yet/lmtp", "unix:{path}/lmtp"])
+def test_sockets_that_can_be_opened_pass_the_check(site, listen):
+    site.configure({"lmtp.listen": listen.format(path=site.path)})
+    ok(site.roost("config", "check"), "")
+
+
+@pytest.mark.parametrize("change, part", [
+    ({"maildir.path": "relative/%{{user}}"}, "not an absolute path"),
+    ({"maildir.path": "{path}/file/%{{user}}"}, "Not a directory"),
+    ({"maildir.volumes": "{path}/none {path}/state", "maildir.path": "%{{user}}"}, "make or mount it"),
+    ({"maildir.volumes": "{path}/state"}, "this is absolute"),
+    ({"store.mda": "mbox", "mbox.path": "x/%{{user}}"}, "not an absolute path"),
+    ({"store.mda": "mbox", "mbox.path": "{path}/%{{user}}/inbox", "mbox.folders": "x/%{{user}}"}, "not an absolute path"),
+    ({"log.target": "{path}/state"}, "Is a directory"),
+])  # fmt: skip
+def test_what_would_keep_mail_from_a_new_user_is_found_and_explained(site, change, part):
+    (site.path / "file").write_text("")
+    site.add(ALICE)
+    site.configure({name: value.format(path=site.path) for name, value in change.items()})
+    (line,) = problems(site.roost("config", "check"))
+    assert part in line
+    assert site.deliver(ALICE).returncode == 75
+    explained = json.loads(ok(site.roost("explain", ALICE, "--json")))
+    assert explained["outcome"]["exit"] == 75 and part in explained["outcome"]["text"]
+
+
+@pytest.mark.parametrize("what, part", [("mail", "cannot make {path}/mail/"), ("log", "log.target"), ("users.db", "users.database")])
+def test_what_the_user_that_runs_the_check_may_not_write_is_found_and_explained(site, what, part):
+    site.log.touch()
+    site.add(ALICE)
+    nobody = as_nobody(site)
+    for path in (site.path, *site.path.rglob("*")):
+        os.chown(path, nobody.get("user", -1), -1)
+    ok(site.roost("config", "check", **nobody), "")
+    (site.path / what).chmod(0o555 if what == "mail" else 0o444)
+    (line,) = problems(site.roost("config", "check", **nobody))
+    assert part.format(path=site.path) in line and "Permission denied" in line
+    assert site.deliver(ALICE, **nobody).returncode == 75
+    assert json.loads(ok(site.roost("explain", ALICE, "--json", **nobody)))["outcome"]["exit"] == 75
+
+
+def test_a_new_mailbox_is_tried_without_making_it(site):
+    site.add(ALICE)
+    for settings in ({}, {"maildir.path": f"{site.path}/a/b/%{{user}}"}, {"maildir.uids": "5000-5001", "maildir.gid": "7"},
+                     {"maildir.volumes": f"{site.path}/mail", "maildir.path": "%{user}", "maildir.uids": None},
+                     {"store.mda": "mbox", "mbox.path": f"{site.mail}/%{{user}}", "mbox.folders": f"{site.mail}/f/%{{user}}"}):  # fmt: skip
+        site.configure(settings)
+        before = tree(site.path)
+        ok(site.roost("config", "check"), "")
+        assert "delivered" in ok(site.roost("explain", ALICE))
+        assert tree(site.path) == before
+    assert row(site, "users", ALICE)[3] is None and not site.sql("SELECT * FROM numbers")
+
+
+@pytest.mark.parametrize("text, part", [(None, "Is a directory"), ("Subject: x %{usr}\n\nhi\n", "%{usr}"), ("Subject: 100%\n\n", "'%'")])
+def test_a_warning_that_could_never_be_given_is_found(site, text, part):
+    message = site.path / "warning"
+    message.mkdir() if text is None else message.write_text(text)
+    site.configure({"quota.warning-message": message})
+    (line,) = problems(site.roost("config", "check"))
+    assert "quota.warning-message" in line and str(site.conf) in line and part in line
 
 
 def test_a_template_is_looked_at_when_it_is_set(site):

@@ -1,4 +1,4 @@
-// The [lmtp], [policy] and [metrics] settings, read and checked.
+// The [lmtp], [policy] and [metrics] settings of roostd, read and checked: by itself, and by "roost config check".
 #pragma once
 
 #include "base/endpoint.h"
@@ -45,9 +45,13 @@ struct PolicySettings {
 // Reads the certificate, too. Errors (misconfigured) name the setting and where it stands.
 Result<LmtpSettings> read_lmtp_settings(const Config& config);
 // Errors as there; two more are a socket that LMTP listens on already, and the clone for a source while it is off.
-Result<PolicySettings> read_policy_settings(const Config& config, const LmtpSettings& lmtp);
+Result<PolicySettings> read_policy_settings(const Config& config);
+// metrics.listen; nothing if it is empty. An Error if another service has it.
+Result<std::optional<Endpoint>> read_metrics_endpoint(const Config& config);
 
-// metrics.listen; nothing if it is empty.
-std::optional<Endpoint> metrics_endpoint(const Config& config);
+// The endpoints that a setting names, each once.
+std::vector<Endpoint> endpoints_of(const Config& config, std::string_view key);
+// What is wrong if neither LMTP nor the policy service is to listen anywhere.
+Error no_socket(const Config& config);
 
 }  // namespace roost
