@@ -42,6 +42,8 @@ Result<std::unique_ptr<SqlUserDb>> open_database(const Config& config, SqlUserDb
 Result<std::string> user_name(std::string_view typed) {
     auto address = parse_address(typed);
     if (!address) return typed_wrong(std::move(address).error());
+    if (!is_utf8(address->text()))
+        return usage_error("user '" + printable(address->text()) + "'", "the name is not UTF-8", "choose another name");
     return address->text();
 }
 

@@ -140,10 +140,10 @@ def test_adding_a_user_twice_is_an_error_and_changes_nothing(site):
     assert settings(site, "users", ALICE) == {"quota.storage": "1G"}
 
 
-@pytest.mark.parametrize("name", ["", "@example.org", "a\nb@example.org", "a" * 400 + "@example.org"])
+@pytest.mark.parametrize("name", ["", "@example.org", "a\nb@example.org", "a" * 400 + "@example.org", b"\xff@x"])
 @pytest.mark.parametrize("command", ["add", "show", "remove", "allocate"])
 def test_what_cannot_be_a_name_is_no_user(site, command, name):
-    fails(site.roost("user", command, name), 64)
+    fails(site.roost("user", command, os.fsdecode(name)), 64)
     assert site.sql("SELECT * FROM users") == []
 
 
