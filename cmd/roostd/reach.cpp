@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "module/loader.h"
+#include "user/user.h"
 
 namespace roost {
 namespace {
@@ -28,17 +29,18 @@ void add_file(std::vector<std::string>& to, const std::string& path) {
     if (real) to.push_back(folder_of(real.get()));
 }
 
-// The files that a dict's URI names: the database of sqlite: and file:, and certificates. Sockets, which "path", "host"
-// and a part without a key are elsewhere, need no rights.
+// The files that a dict's URI names: the database of sqlite:, what the template of file: makes, and certificates.
+// Sockets, which "path", "host" and a part without a key are elsewhere, need no rights.
 void add_dict(Reach& out, std::string_view uri) {
-    const bool is_file = uri.starts_with("sqlite:") || uri.starts_with("file:");
+    const bool is_template = uri.starts_with("file:");
+    const bool is_file = is_template || uri.starts_with("sqlite:");
     while (!uri.empty()) {
         const std::size_t colon = std::min(uri.find(':'), uri.size());
         const std::string_view part = uri.substr(0, colon);
         uri.remove_prefix(std::min(colon + 1, uri.size()));
         const std::size_t equals = part.find('=');
         if (is_file && part.starts_with('/')) {
-            out.writes.push_back(folder_of(part));
+            out.writes.push_back(is_template ? common_path(part) : folder_of(part));
         } else if (equals != std::string_view::npos && part.substr(equals + 1).starts_with('/')) {
             const std::string_view key = part.substr(0, equals);
             if (key != "path" && key != "host") add_file(out.reads, std::string(part.substr(equals + 1)));

@@ -67,8 +67,14 @@ Result<std::string> expand_path(std::string_view key, std::string_view pattern, 
 }
 
 std::string common_path(std::string_view pattern) {
-    const std::string_view fixed = pattern.substr(0, pattern.find('%'));
-    return std::string(fixed.substr(0, std::max<std::size_t>(fixed.find_last_of('/'), 1)));
+    std::string fixed;
+    for (std::size_t percent = pattern.find('%'); percent != std::string_view::npos; percent = pattern.find('%')) {
+        const bool plain = pattern.substr(percent + 1).starts_with('%');
+        fixed += pattern.substr(0, percent + (plain ? 1 : 0));
+        pattern = plain ? pattern.substr(percent + 2) : std::string_view();
+    }
+    fixed += pattern;
+    return fixed.substr(0, std::max<std::size_t>(fixed.find_last_of('/'), 1));
 }
 
 }  // namespace roost

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 
 import pytest
 from conftest import MODULES, SAMPLE, SOURCE
@@ -131,6 +132,24 @@ def test_a_reload_that_leads_elsewhere_is_refused_and_a_restart_does_it(alice, w
             if what == "socket":
                 daemon.socket = f"{elsewhere}/s"
             assert deliver(daemon, SAMPLE + b"2\n").startswith("250 ")
+
+
+@landlock
+def test_a_percent_sign_in_a_template_is_one_in_the_directory(alice):
+    with Elsewhere() as elsewhere:
+        for name in ("100%", "100%%"):
+            os.makedirs(f"{elsewhere}/{name}/mail")
+        alice.configure({"maildir.path": f"{elsewhere}/100%%/mail/%{{user}}",
+                         "quota-clone.dict": f"file:{elsewhere}/100%%/dict/%u"})
+        with Daemon(alice) as daemon:
+            (said,) = [line for line in log_of(alice).splitlines() if "confined" in line]
+            assert "100%%" not in said and f" {elsewhere}/100%/dict" in said and f" {elsewhere}/100%/mail" in said
+            assert deliver(daemon).startswith("250 ")
+            end = time.monotonic() + 10
+            while not os.path.exists(f"{elsewhere}/100%/dict/{ALICE}") and time.monotonic() < end:
+                time.sleep(0.05)
+        assert os.path.exists(f"{elsewhere}/100%/dict/{ALICE}"), log_of(alice)
+        assert "warning" not in log_of(alice)
 
 
 @landlock

@@ -201,4 +201,7 @@ TEST_CASE("The common path of a template is the directory above its first variab
     CHECK(roost::common_path("/home/%{local}/Maildir") == "/home");
     CHECK(roost::common_path("/var/mail/all") == "/var/mail");
     CHECK(roost::common_path("/%{user}") == "/");
+    CHECK(roost::common_path("/srv/100%%/50%%/%{domain}/100%%/x") == "/srv/100%/50%");
+    CHECK(roost::common_path("/srv/100%%%{domain}/x") == "/srv");
+    CHECK(roost::common_path("/srv/x%%") == "/srv");
 }
