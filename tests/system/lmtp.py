@@ -55,7 +55,7 @@ class Daemon:
         if self.process.poll() is None:
             self.stop()
         if self.listens:
-            self.site.settings.pop("lmtp.listen")
+            self.site.configure(lmtp__listen=None)  # the socket's directory goes, too
         self.manager.close()
         self.home.cleanup()
 
