@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <ctime>
 #include <filesystem>
@@ -233,9 +234,9 @@ TEST_CASE("new, cur and tmp that are missing are made again, and synced", "[mail
     const fs::path dir = MaildirReader::directory(alice, folder);
     for (const char* name : {"new", "cur", "tmp"}) {
         fs::remove_all(dir / name);
-        bool synced = false;
+        std::atomic<bool> synced = false;  // by one of several threads
         site.files().before = [&](std::string_view called, const std::string& path, DirRef /*dir*/) {
-            synced = synced || (called == "sync" && path == dir.string() && fs::exists(dir / name));
+            if (called == "sync" && path == dir.string() && fs::exists(dir / name)) synced = true;
             return 0;
         };
         CHECK(site.delivered(alice, kHello, {folder, true, {}, nullptr, may_be_nameless}).folder == folder);

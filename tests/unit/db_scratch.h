@@ -5,12 +5,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "catch.h"
@@ -78,8 +80,11 @@ private:
     sqlite3* handle_ = nullptr;
 };
 
-// Runs `work` in `count` processes that start together; each one's exit status, 99 for an exception.
-inline std::vector<int> in_processes(int count, const std::function<int(int)>& work) {
+// Runs `work` in `count` processes that start together; each one's exit status, 99 for an exception. `beside` runs in a
+// thread of this process meanwhile, which begins when all are forked: what a thread holds then, as a lock of the
+// allocator, would be held in them for ever. It ends some time after they have, as it is told.
+inline std::vector<int> in_processes(int count, const std::function<int(int)>& work,
+                                     const std::function<void(const std::atomic<bool>& done)>& beside = {}) {
     int gate[2];
     if (::pipe(gate) != 0) throw std::runtime_error("pipe");
     std::vector<pid_t> pids;
@@ -99,6 +104,9 @@ inline std::vector<int> in_processes(int count, const std::function<int(int)>& w
         }
         pids.push_back(pid);
     }
+    std::atomic<bool> done = false;
+    std::thread thread;
+    if (beside) thread = std::thread([&] { beside(done); });
     ::close(gate[0]);
     ::close(gate[1]);
     std::vector<int> statuses;
@@ -107,6 +115,8 @@ inline std::vector<int> in_processes(int count, const std::function<int(int)>& w
         ::waitpid(pid, &status, 0);
         statuses.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
     }
+    done = true;
+    if (thread.joinable()) thread.join();
     return statuses;
 }
 

@@ -139,8 +139,7 @@ TEST_CASE("no name is lost while many processes add and one drains", "[outbox]")
     const scratch::Dir dir;
     Files files;
     std::set<std::string> seen;
-    std::atomic<bool> done = false;
-    std::thread drainer([&] {
+    const auto drain_all = [&](const std::atomic<bool>& done) {
         Outbox outbox(files, dir.path());
         for (bool last = false; !last;) {
             last = done;
@@ -155,16 +154,15 @@ TEST_CASE("no name is lost while many processes add and one drains", "[outbox]")
             if (!(*drain)->finish(left)) continue;
             for (const std::string& name : content->names) seen.insert(name);
         }
-    });
-    const auto statuses = scratch::in_processes(kProcesses, [&](int process) {
+    };
+    const auto add = [&](int process) {
         Files own;
         Outbox outbox(own, dir.path());
         for (int i = 0; i < kNames; ++i)
             if (!outbox.add(Names{std::to_string(process) + "." + std::to_string(i)})) return 1;
         return 0;
-    });
-    done = true;
-    drainer.join();
+    };
+    const auto statuses = scratch::in_processes(kProcesses, add, drain_all);
     CHECK(statuses == std::vector<int>(kProcesses, 0));
     CHECK(seen.size() == std::size_t{kProcesses} * kNames);
 }
