@@ -15,11 +15,14 @@
 #include "numbered_mail.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -85,6 +88,17 @@ private:
     }
     std::string forgets_;
 };
+
+// Whether the power is out. SQLite maps a file, and writing to one on a file system that has been shut down is SIGBUS:
+// after a real cut nobody would be left to write, so the page becomes memory of ours.
+std::atomic<bool> power_is_out{false};
+void on_bus_error(int number, siginfo_t* info, void* /*context*/) {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    void* const begin = static_cast<char*>(info->si_addr) - reinterpret_cast<std::uintptr_t>(info->si_addr) % page;
+    if (!power_is_out ||
+        ::mmap(begin, page, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+        ::signal(number, SIG_DFL);  // and again
+}
 
 // All that delivers mail: what Instance sets up, with Files of our choice.
 class Post {
@@ -210,6 +224,7 @@ private:
     void cut_now() {
         if (cut_begun_.exchange(true)) return;
         files_.dead = true;
+        power_is_out = true;
         volume_.cut();
         cut_done_ = true;
     }
@@ -343,6 +358,7 @@ unsigned stuck(Post& post, const std::vector<std::string>& users, unsigned round
 
 Tally run_cut(const std::string& work, LoopVolume& volume, const Cut& cut, TestFiles& files, std::mt19937& random) {
     files.dead = false;
+    power_is_out = false;
     const std::string database =
         cut.database_on_volume ? volume.path() + "/users.db" : work + "/" + volume.type() + ".users.db";
     const std::string mail = volume.path() + (cut.database_on_volume ? "/mail-1" : "/mail-2");
@@ -416,6 +432,10 @@ int main(int argc, char** argv) {
         std::cerr << "usage: roost-power-cut DIR CUTS [--journal] [--no-sync files|directories|all]\n";
         return 64;
     }
+    struct sigaction action {};
+    action.sa_sigaction = roost::fault::on_bus_error;
+    action.sa_flags = SA_SIGINFO;
+    ::sigaction(SIGBUS, &action, nullptr);
     try {
         return roost::fault::run(args[0], static_cast<unsigned>(std::stoul(args[1])), journaled,
                                  no_sync ? args[3] : "");
