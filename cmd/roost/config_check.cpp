@@ -8,12 +8,12 @@
 
 #include "base/text.h"
 #include "commands.h"
+#include "common/roostd_settings.h"
 #include "dry_run.h"
 #include "module_dir.h"
 #include "net/listener.h"
 #include "output.h"
 #include "records.h"
-#include "shared/roostd_settings.h"
 #include "site_checks.h"
 #include "store/instance.h"
 #include "terminal.h"

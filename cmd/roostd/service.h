@@ -2,11 +2,11 @@
 #pragma once
 
 #include "base/result.h"
+#include "common/roostd_settings.h"
 #include "lmtp/session.h"
 #include "metrics.h"
 #include "net/connection.h"
 #include "policy/recipients.h"
-#include "shared/roostd_settings.h"
 #include "store/after_delivery.h"
 #include "store/command.h"
 #include "store/instance.h"

@@ -72,13 +72,13 @@ def test_modules_include_their_own_folder_and_lib_alone():
     assert not wrong
 
 
-def test_programs_include_their_own_folder_the_shared_one_and_lib_alone():
+def test_programs_include_their_own_folder_the_common_one_and_lib_alone():
     wrong = []
     for path in sources("cmd"):
         for name in includes(path):
             own = (path.parent / name).resolve()
             known = own.is_file() and own.parent == path.parent or (SOURCE / "lib" / name).is_file()
-            if not known and not (name.startswith("shared/") and (SOURCE / "cmd" / name).is_file()):
+            if not known and not (name.startswith("common/") and (SOURCE / "cmd" / name).is_file()):
                 wrong.append(f"{path.relative_to(SOURCE)} includes {name}")
     assert not wrong
 
