@@ -53,7 +53,7 @@ struct JournalRecovery {
 // which reports lost data since Linux 5.8.
 //
 // Deliveries whose module knows no way to bring them back (Pending::redo), and messages of more than kLargest bytes,
-// are settled by fsync.
+// are settled by fsync; so are all, once the journal cannot be written or no segment will be free any more.
 class Journal {
 public:
     static constexpr std::uint64_t kLargest = 256UL * 1024;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "journal_desk.h"
 #include "maildir_reader.h"
 #include "store/journal.h"
@@ -254,12 +255,19 @@ TEST_CASE(
     REQUIRE_FALSE(refused);
     CHECK(refused.error().outcome == Outcome::store_full);
     CHECK(syncs.empty());
+    const std::string log = site.dir() + "/log";
+    must(open_log("test", log, LogLevel::info));
     for (const bool may_be_nameless : {false, true}) {
         const Receipt receipt = site.delivered(alice, "taken\n", {{}, true, {}, nullptr, may_be_nameless});
         REQUIRE(syncs.size() == (may_be_nameless ? 3 : 2));
         CHECK(std::count(syncs.begin(), syncs.end(), "new") == 1);
         syncs.clear();
     }
+    must(open_log("test", "stderr", LogLevel::warning));
+    const std::string text = MaildirReader::contents(log);
+    const std::string told = "until roostd is restarted each delivery is synced by itself";
+    CHECK(text.find(told) != std::string::npos);
+    CHECK(text.find(told) == text.rfind(told));
     site.files().before = nullptr;
     const std::string crashed = desk.crashed();
     site.restart();

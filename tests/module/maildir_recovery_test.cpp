@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "journal_desk.h"
 #include "maildir_reader.h"
 
@@ -83,7 +84,12 @@ TEST_CASE("journal: mail of a user that is gone is passed over, of one who was w
         site.db().records.at("alice@x").allocation.reset();
     else
         site.db().records.clear();
+    const std::string log = site.dir() + "/log";
+    must(open_log("test", log, LogLevel::info));
     const JournalRecovery found = desk.recover(crashed);
+    must(open_log("test", "stderr", LogLevel::warning));
+    const bool told = MaildirReader::contents(log).find("mail of alice@x is passed over") != std::string::npos;
+    CHECK(told != anew);
     CHECK(found.orphans == (anew ? 0 : 1));
     CHECK(found.kept == (anew ? 1 : 0));
     if (!anew) return;

@@ -167,22 +167,29 @@ def test_a_handshake_that_is_under_way_does_not_hold_up_the_end(alice):
     with Daemon(alice) as daemon, Client(("127.0.0.1", alice.port)) as client:
         assert client.say("STARTTLS").startswith("220 ")
         client.send(b"\x16\x03\x01")
-        wait_for(lambda: daemon.threads() >= 1)
         assert daemon.stop() == 0
     assert "under way" not in alice.log.read_text()
+
+
+@contextlib.contextmanager
+def stdio_on_a_socket(site):
+    """A roostd --stdio whose standard input and output are one socket, as of inetd: the process, a client that has
+    said LHLO."""
+    ours, theirs = socket.socketpair()
+    with Client(ours, greeting=False) as client:
+        process = subprocess.Popen(
+            [site.programs["roostd"], "-c", site.conf, "--stdio"], stdin=theirs, stdout=theirs, env=clean_env()
+        )
+        theirs.close()
+        assert client.reply().startswith("220 ")
+        client.capabilities = client.say("LHLO x")
+        yield process, client
 
 
 @pytest.mark.parametrize("when", ["before", "in", "behind"])
 def test_stdio_waits_for_no_part_of_a_record_longer_than_the_idle_timeout(alice, when):
     alice.configure(lmtp__idle_timeout="1s")
-    ours, theirs = socket.socketpair()
-    with Client(ours, greeting=False) as client:
-        process = subprocess.Popen(
-            [alice.programs["roostd"], "-c", alice.conf, "--stdio"], stdin=theirs, stdout=theirs, env=clean_env()
-        )
-        theirs.close()
-        assert client.reply().startswith("220 ")
-        client.say("LHLO x")
+    with stdio_on_a_socket(alice) as (process, client):
         if when == "behind":
             raw = socket.socket(fileno=socket.dup(client.socket.fileno()))
             secured(client, alice)
@@ -197,14 +204,8 @@ def test_stdio_offers_tls_on_a_socket_but_not_on_a_pair_of_pipes(alice):
     alice.configure(lmtp__idle_timeout="1s")
     result = alice.run("roostd", "-c", alice.conf, "--stdio", stdin=b"LHLO x\r\nSTARTTLS\r\n")
     assert b"STARTTLS\r\n" not in result.stdout and b"\r\n502 5.5.1 " in result.stdout
-    ours, theirs = socket.socketpair()
-    with Client(ours, greeting=False) as client:
-        process = subprocess.Popen(
-            [alice.programs["roostd"], "-c", alice.conf, "--stdio"], stdin=theirs, stdout=theirs, env=clean_env()
-        )
-        theirs.close()
-        assert client.reply().startswith("220 ")
-        assert "STARTTLS" in client.say("LHLO x")
+    with stdio_on_a_socket(alice) as (process, client):
+        assert "STARTTLS" in client.capabilities
         assert secured(client, alice).deliver(SAMPLE, ALICE)[0].startswith("250 ")
         assert client.reply().startswith("421 4.4.2 ")
         assert client.reply() is None
